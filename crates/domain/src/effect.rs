@@ -1,0 +1,1 @@
+//! What facts do to the read models.

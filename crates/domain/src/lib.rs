@@ -1,0 +1,11 @@
+//! Batches, quantities, places, facts, effects and commands; decides and evolves.
+//!
+//! This room never does I/O, never reads a clock, draws no randomness, knows no bytes: time and ids
+//! come in as arguments. Its types are not serialisable; `wire` owns every stored or sent form.
+
+pub mod effect;
+pub mod fact;
+pub mod id;
+pub mod quantity;
+pub mod time;
+pub mod unit;

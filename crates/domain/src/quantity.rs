@@ -1,0 +1,382 @@
+//! Exact quantities: as stated (decimal and unit), and as ratios for sums and conversions.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+use rust_decimal::Decimal;
+use thiserror::Error;
+
+use crate::unit::Unit;
+
+/// The most digits behind the decimal point of a stated quantity.
+pub const SCALE_MAX: u32 = 9;
+/// The largest stated quantity: 15 digits before the point.
+const VALUE_MAX: i64 = 999_999_999_999_999;
+
+/// Why a number cannot be a quantity.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum QuantityError {
+    /// Below zero.
+    #[error("{0} is negative; a quantity is zero or more")]
+    Negative(String),
+    /// More than [`SCALE_MAX`] digits behind the point.
+    #[error("{0} has more than {SCALE_MAX} digits behind the point")]
+    TooFine(String),
+    /// More than 15 digits before the point.
+    #[error("{0} has more than 15 digits before the point")]
+    TooLarge(String),
+    /// Not a decimal number.
+    #[error("{0:?} is not a decimal number")]
+    Form(String),
+}
+
+/// A quantity as its source stated it: an exact decimal, zero or more, and a UN/ECE Rec 20 unit.
+///
+/// Two are equal when value and unit are: `1.50 KGM` equals `1.5 KGM`, and not `1500 GRM`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Stated {
+    value: Decimal,
+    unit: Unit,
+}
+
+impl Stated {
+    /// A quantity of zero or more.
+    ///
+    /// # Errors
+    /// [`QuantityError`] when it is negative, too fine or too large.
+    pub fn new(value: Decimal, unit: Unit) -> Result<Self, QuantityError> {
+        if value.is_sign_negative() && !value.is_zero() {
+            return Err(QuantityError::Negative(value.to_string()));
+        }
+        Ok(Self { value: bounded(value)?, unit })
+    }
+
+    /// Parses a decimal such as `12.5` or `1e3`.
+    ///
+    /// # Errors
+    /// [`QuantityError`] when it is no decimal, negative, too fine or too large.
+    pub fn parse(value: &str, unit: Unit) -> Result<Self, QuantityError> {
+        Self::new(parse_decimal(value)?, unit)
+    }
+
+    /// The number, normalised (no trailing zeros).
+    pub fn value(&self) -> Decimal {
+        self.value
+    }
+
+    /// The unit.
+    pub fn unit(&self) -> Unit {
+        self.unit
+    }
+}
+
+impl fmt::Display for Stated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.value, self.unit)
+    }
+}
+
+/// A signed difference as stated (an adjustment).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Difference {
+    value: Decimal,
+    unit: Unit,
+}
+
+impl Difference {
+    /// A difference within the same bounds as a quantity.
+    ///
+    /// # Errors
+    /// [`QuantityError`] when it is too fine or too large.
+    pub fn new(value: Decimal, unit: Unit) -> Result<Self, QuantityError> {
+        Ok(Self { value: bounded(value)?, unit })
+    }
+
+    /// Below zero.
+    pub fn is_negative(&self) -> bool {
+        self.value.is_sign_negative() && !self.value.is_zero()
+    }
+
+    /// Its size, without sign.
+    pub fn size(&self) -> Stated {
+        Stated { value: self.value.abs(), unit: self.unit }
+    }
+
+    /// The signed number.
+    pub fn value(&self) -> Decimal {
+        self.value
+    }
+
+    /// The unit.
+    pub fn unit(&self) -> Unit {
+        self.unit
+    }
+}
+
+fn bounded(value: Decimal) -> Result<Decimal, QuantityError> {
+    let value = value.normalize();
+    if value.scale() > SCALE_MAX {
+        return Err(QuantityError::TooFine(value.to_string()));
+    }
+    if value.abs() > Decimal::from(VALUE_MAX) {
+        return Err(QuantityError::TooLarge(value.to_string()));
+    }
+    Ok(if value.is_zero() { Decimal::ZERO } else { value })
+}
+
+/// Parses a decimal number, with or without an exponent.
+///
+/// # Errors
+/// [`QuantityError::Form`] when it is none or not exactly representable.
+pub fn parse_decimal(text: &str) -> Result<Decimal, QuantityError> {
+    let form = || QuantityError::Form(text.to_owned());
+    let parsed = if text.contains(['e', 'E']) {
+        Decimal::from_scientific(text).map_err(|_| form())
+    } else {
+        Decimal::from_str_exact(text).map_err(|_| form())
+    };
+    parsed.or_else(|error| {
+        // Trailing zeros beyond 28 digits are still exact.
+        match text.split_once('.') {
+            Some((_, fraction)) if fraction.len() > 28 && !text.contains(['e', 'E']) => {
+                Decimal::from_str_exact(text.trim_end_matches('0').trim_end_matches('.')).map_err(|_| form())
+            }
+            _ => Err(error),
+        }
+    })
+}
+
+/// An exact ratio, always reduced, its denominator above zero.
+///
+/// Operations are exact; they return `None` when a number would leave 128 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ratio {
+    num: i128,
+    den: i128,
+}
+
+fn gcd(a: i128, b: i128) -> i128 {
+    let (mut a, mut b) = (a.unsigned_abs(), b.unsigned_abs());
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    // Inputs are checked values well below 2^127 in magnitude except i128::MIN, which `new` refuses.
+    i128::try_from(a).unwrap_or(1)
+}
+
+impl Ratio {
+    /// Nothing.
+    pub const ZERO: Self = Self { num: 0, den: 1 };
+    /// One.
+    pub const ONE: Self = Self { num: 1, den: 1 };
+
+    /// `num / den`; `None` for a denominator of zero or numbers at the very end of the range.
+    pub fn new(num: i128, den: i128) -> Option<Self> {
+        if den == 0 || num == i128::MIN || den == i128::MIN {
+            return None;
+        }
+        let divisor = gcd(num, den).max(1);
+        let sign = if den < 0 { -1 } else { 1 };
+        Some(Self { num: sign * num / divisor, den: sign * den / divisor })
+    }
+
+    /// A whole number.
+    pub fn whole(value: i64) -> Self {
+        Self { num: value.into(), den: 1 }
+    }
+
+    /// The exact value of a decimal.
+    pub fn from_decimal(value: Decimal) -> Self {
+        let scale = 10i128.pow(value.scale());
+        // A decimal has at most 96 bits of mantissa and a scale up to 28, both within range.
+        Self::new(value.mantissa(), scale).expect("a decimal is a ratio")
+    }
+
+    /// Numerator, with the sign.
+    pub fn num(self) -> i128 {
+        self.num
+    }
+
+    /// Denominator, above zero.
+    pub fn den(self) -> i128 {
+        self.den
+    }
+
+    /// Sum.
+    pub fn add(self, other: Self) -> Option<Self> {
+        if self.den == other.den {
+            return Self::new(self.num.checked_add(other.num)?, self.den);
+        }
+        let shared = gcd(self.den, other.den);
+        let left = self.num.checked_mul(other.den / shared)?;
+        let right = other.num.checked_mul(self.den / shared)?;
+        Self::new(left.checked_add(right)?, self.den.checked_mul(other.den / shared)?)
+    }
+
+    /// Difference.
+    pub fn sub(self, other: Self) -> Option<Self> {
+        self.add(other.neg())
+    }
+
+    /// Product.
+    pub fn mul(self, other: Self) -> Option<Self> {
+        let a = gcd(self.num, other.den).max(1);
+        let b = gcd(other.num, self.den).max(1);
+        Self::new((self.num / a).checked_mul(other.num / b)?, (self.den / b).checked_mul(other.den / a)?)
+    }
+
+    /// Quotient; `None` also when `other` is zero.
+    pub fn div(self, other: Self) -> Option<Self> {
+        self.mul(Self::new(other.den, other.num)?)
+    }
+
+    /// With the other sign.
+    pub fn neg(self) -> Self {
+        Self { num: -self.num, den: self.den }
+    }
+
+    /// Below zero.
+    pub fn is_negative(self) -> bool {
+        self.num < 0
+    }
+
+    /// Exactly zero.
+    pub fn is_zero(self) -> bool {
+        self.num == 0
+    }
+
+    /// Above zero.
+    pub fn is_positive(self) -> bool {
+        self.num > 0
+    }
+
+    /// The largest multiple of 10^−scale that is not above it.
+    pub fn floor_to(self, scale: u32) -> Option<Decimal> {
+        let shifted = self.num.checked_mul(10i128.checked_pow(scale)?)?;
+        Decimal::try_from_i128_with_scale(shifted.div_euclid(self.den), scale).ok()
+    }
+
+    /// The smallest multiple of 10^−scale that is not below it.
+    pub fn ceil_to(self, scale: u32) -> Option<Decimal> {
+        let shifted = self.num.checked_mul(10i128.checked_pow(scale)?)?;
+        let up = -((-shifted).div_euclid(self.den));
+        Decimal::try_from_i128_with_scale(up, scale).ok()
+    }
+
+    /// The nearest multiple of 10^−scale, halves away from zero.
+    pub fn round_to(self, scale: u32) -> Option<Decimal> {
+        let shifted = self.num.checked_mul(10i128.checked_pow(scale)?)?;
+        let doubled = shifted.abs().checked_mul(2)?.checked_add(self.den)?;
+        let rounded = doubled / self.den.checked_mul(2)?;
+        Decimal::try_from_i128_with_scale(if shifted < 0 { -rounded } else { rounded }, scale).ok()
+    }
+
+    /// The exact decimal, where there is one of at most 28 digits behind the point.
+    pub fn to_decimal(self) -> Option<Decimal> {
+        let mut scale = 0u32;
+        let mut den = self.den;
+        let (mut twos, mut fives) = (0u32, 0u32);
+        while den % 2 == 0 {
+            den /= 2;
+            twos += 1;
+        }
+        while den % 5 == 0 {
+            den /= 5;
+            fives += 1;
+        }
+        if den != 1 {
+            return None;
+        }
+        scale = scale.max(twos).max(fives);
+        if scale > 28 {
+            return None;
+        }
+        let factor = 10i128.checked_pow(scale)? / self.den;
+        Decimal::try_from_i128_with_scale(self.num.checked_mul(factor)?, scale).ok().map(|d| d.normalize())
+    }
+}
+
+impl PartialOrd for Ratio {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Ratio {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if self.den == other.den {
+            return self.num.cmp(&other.num);
+        }
+        if let (Some(a), Some(b)) = (self.num.checked_mul(other.den), other.num.checked_mul(self.den)) {
+            return a.cmp(&b);
+        }
+        // Compare by continued fractions where the products do not fit.
+        let (a, b) = (self.num.div_euclid(self.den), other.num.div_euclid(other.den));
+        if a != b {
+            return a.cmp(&b);
+        }
+        let (ra, rb) = (self.num.rem_euclid(self.den), other.num.rem_euclid(other.den));
+        match (ra, rb) {
+            (0, 0) => Ordering::Equal,
+            (0, _) => Ordering::Less,
+            (_, 0) => Ordering::Greater,
+            _ => Self { num: other.den, den: rb }.cmp(&Self { num: self.den, den: ra }),
+        }
+    }
+}
+
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.to_decimal() {
+            Some(decimal) => decimal.fmt(f),
+            None => write!(f, "{}/{}", self.num, self.den),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ratio(num: i128, den: i128) -> Ratio {
+        Ratio::new(num, den).expect("a ratio")
+    }
+
+    #[test]
+    fn three_thirds_are_one() {
+        let third = ratio(1, 3);
+        let sum = third.add(third).and_then(|two| two.add(third)).expect("in range");
+        assert_eq!(sum, Ratio::ONE);
+        assert_eq!(third.to_string(), "1/3");
+        assert_eq!(ratio(5, 4).to_string(), "1.25");
+    }
+
+    #[test]
+    fn rounding_goes_the_way_it_says() {
+        let third = ratio(1, 3);
+        assert_eq!(third.floor_to(2).map(|d| d.to_string()), Some("0.33".into()));
+        assert_eq!(third.ceil_to(2).map(|d| d.to_string()), Some("0.34".into()));
+        assert_eq!(ratio(-1, 3).floor_to(2).map(|d| d.to_string()), Some("-0.34".into()));
+        assert_eq!(ratio(1, 2).round_to(0).map(|d| d.to_string()), Some("1".into()));
+        assert_eq!(ratio(-1, 2).round_to(0).map(|d| d.to_string()), Some("-1".into()));
+    }
+
+    #[test]
+    fn order_holds_where_products_do_not_fit() {
+        let big = i128::MAX / 3;
+        assert!(ratio(big, big - 1) > Ratio::ONE);
+        assert!(ratio(big, big - 1) > ratio(big + 1, big));
+        assert!(ratio(-big, big - 1) < ratio(-1, 1));
+    }
+
+    #[test]
+    fn a_quantity_is_bounded_and_not_negative() {
+        let unit = Unit::parse("KGM").expect("a unit");
+        assert!(matches!(Stated::parse("-1", unit), Err(QuantityError::Negative(_))));
+        assert!(matches!(Stated::parse("0.0000000001", unit), Err(QuantityError::TooFine(_))));
+        assert!(matches!(Stated::parse("1000000000000000", unit), Err(QuantityError::TooLarge(_))));
+        assert!(matches!(Stated::parse("one", unit), Err(QuantityError::Form(_))));
+        assert_eq!(Stated::parse("1.50", unit), Stated::parse("1.5", unit));
+        assert_eq!(Stated::parse("1e3", unit), Stated::parse("1000", unit));
+    }
+}

@@ -1,0 +1,1 @@
+//! The gs1 room.

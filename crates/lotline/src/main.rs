@@ -1,0 +1,2 @@
+//! The lotline command line.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Integration tests over all rooms live in `tests/all`.
