@@ -3,6 +3,7 @@
 //! This room never does I/O, never reads a clock, draws no randomness, knows no bytes: time and ids
 //! come in as arguments. Its types are not serialisable; `wire` owns every stored or sent form.
 
+pub mod command;
 pub mod effect;
 pub mod fact;
 pub mod id;
