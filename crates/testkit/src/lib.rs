@@ -1,1 +1,3 @@
 //! The testkit room.
+
+pub mod generate;
