@@ -1,0 +1,795 @@
+//! The book: every effect of a ledger in columns, with chains by batch, place and run.
+//!
+//! A book is a pure fold of recorded events. It holds what was stated; what follows from it (settled
+//! flows, balances, traces) is computed by `settle` and the read models, for any known commit and any
+//! effective bound.
+
+mod live;
+mod names;
+mod rows;
+
+use rustc_hash::FxHashMap;
+
+use crate::command::{Body, Recorded};
+use crate::effect::{Effect, Flow, Origin, Target};
+use crate::fact::{Correction, Destination, Event, Fact, FactorScope, HoldTarget, ReleaseTarget};
+use crate::id::{BatchCode, BatchId, BatchRef, EventId, Generation, HoldId, ItemId, PartyId, Place, RunId, RunName, Sink, SourceId};
+use crate::quantity::Ratio;
+use crate::time::{CommitNo, Instant, OccurredAt, Position};
+
+pub use self::rows::{
+    BatchIx, CorrectionKind, Deed, DeedIx, DeedRow, End, EndKind, FactIx, FactRow, FlowExtra, FlowIx, FlowRow, NameNo,
+    PlaceIx, PlaceKind, RunIx,
+};
+use self::names::{NameIx, Names, Rows};
+use self::rows::{BatchRow, NONE, PlaceRow, RunRow};
+
+/// The bounds of a question: known up to a commit, effective up to an instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Bounds {
+    /// Facts of later commits are not known.
+    pub known: CommitNo,
+    /// Effects after this instant are left out.
+    pub as_of: Instant,
+}
+
+impl Bounds {
+    /// All that is known at a commit.
+    pub fn known(known: CommitNo) -> Self {
+        Self { known, as_of: Instant::MAX }
+    }
+}
+
+/// What an event touched: whose settlements may differ from now on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Batches with new or changed effects.
+    pub batches: Vec<BatchIx>,
+    /// Containers, shipments and vessels.
+    pub places: Vec<PlaceIx>,
+    /// Runs.
+    pub runs: Vec<RunIx>,
+    /// Master data changed: the tree, an item, a factor, a label, a policy.
+    pub everything: bool,
+}
+
+/// Every effect of a ledger, in columns.
+#[derive(Debug, Clone, Default)]
+pub struct Book {
+    words: Names,
+    codes: Names,
+    event_ids: Names,
+    batches: Rows<BatchRow>,
+    places: Rows<PlaceRow>,
+    runs: Rows<RunRow>,
+    facts: Vec<FactRow>,
+    fact_of_id: Vec<u32>,
+    corrections: FxHashMap<u32, Vec<(FactIx, i64)>>,
+    flows: Vec<FlowRow>,
+    extras: FxHashMap<u32, FlowExtra>,
+    next_of_batch: Vec<u32>,
+    next_of_from: Vec<u32>,
+    next_of_to: Vec<u32>,
+    batch_flows: Vec<u32>,
+    from_flows: FxHashMap<End, u32>,
+    to_flows: FxHashMap<End, u32>,
+    deeds: Vec<DeedRow>,
+    next_deed: Vec<u32>,
+    batch_deeds: FxHashMap<BatchIx, u32>,
+    place_deeds: FxHashMap<PlaceIx, u32>,
+    run_deeds: FxHashMap<RunIx, u32>,
+    holds: Vec<DeedIx>,
+    master: Vec<DeedIx>,
+    labels: Vec<DeedIx>,
+    batches_of_code: FxHashMap<u32, Vec<BatchIx>>,
+    pseudo_batches: usize,
+    head: Option<(CommitNo, Position)>,
+    touched: Touched,
+}
+
+impl Book {
+    /// An empty book: it knows the sinks, `unplaced` and the unknown party.
+    pub fn new() -> Self {
+        let mut book = Self::default();
+        for sink in Sink::ALL {
+            book.place_ix(&Place::Sink(sink));
+        }
+        book.place_ix(&Place::Unplaced);
+        book.place_ix(&Place::Party(crate::id::unknown_party()));
+        book
+    }
+
+    /// The commit that it was folded up to; 0 before the first.
+    pub fn head(&self) -> CommitNo {
+        self.head.map_or(CommitNo(0), |(commit, _)| commit)
+    }
+
+    /// Notes that everything of a commit was folded, also when it had no effects.
+    pub fn reached(&mut self, commit: CommitNo, last: Position) {
+        self.head = Some((commit, last));
+    }
+
+    /// Takes what was touched since it was last taken.
+    pub fn take_touched(&mut self) -> Touched {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// Folds one recorded event. Refusals have no effects; a second event with a known id has none either.
+    pub fn apply(&mut self, recorded: &Recorded) {
+        self.head = Some((recorded.commit, recorded.position));
+        let Body::Fact { event, .. } = &recorded.body else { return };
+        let id = self.event_id(&event.id);
+        if self.fact_of_id[id.0 as usize] != NONE {
+            return;
+        }
+        let fact = FactIx(u32::try_from(self.facts.len()).expect("fewer than 2^32 facts"));
+        let row = self.fact_row(recorded, event, id);
+        self.facts.push(row);
+        self.fact_of_id[id.0 as usize] = fact.0;
+        if row.correction != CorrectionKind::None {
+            self.corrections.entry(row.target).or_default().push((fact, event.occurred_at.instant.0));
+            self.touch_target(row.target);
+        }
+        if self.corrections.contains_key(&id.0) {
+            // A correction came before what it corrects: what that fact corrects in turn changes too.
+            self.touch_target(id.0);
+        }
+        for effect in event.effects() {
+            self.effect(fact, effect);
+        }
+    }
+
+    fn fact_row(&mut self, recorded: &Recorded, event: &Event, id: NameIx) -> FactRow {
+        let (occurred, correction) = match &event.fact {
+            Fact::Corrected { correction: Correction::Supersede { occurred_at, .. }, .. } => {
+                (*occurred_at, CorrectionKind::Supersede)
+            }
+            Fact::Corrected { .. } => (event.occurred_at, CorrectionKind::Void),
+            _ => (event.occurred_at, CorrectionKind::None),
+        };
+        let target = event.voids().map_or(NONE, |voids| self.event_id(&voids.target).0);
+        FactRow {
+            instant: occurred.instant.0,
+            sequence: event.sequence.map_or(0, |n| n.saturating_add(1)),
+            position: recorded.position.0,
+            commit: recorded.commit.0,
+            id: id.0,
+            target,
+            vague_seconds: vague_seconds(&occurred),
+            correction,
+            future: event.occurred_at.instant > recorded.recorded_at.0,
+        }
+    }
+
+    fn event_id(&mut self, id: &EventId) -> NameIx {
+        let ix = self.event_ids.intern(id.as_str());
+        if self.fact_of_id.len() < self.event_ids.len() {
+            self.fact_of_id.resize(self.event_ids.len(), NONE);
+        }
+        ix
+    }
+
+    /// A correction changes what its target did, and what that corrected in turn.
+    fn touch_target(&mut self, mut id: u32) {
+        for _ in 0..=self.corrections.len() {
+            let Some(&fact) = self.fact_of_id.get(id as usize) else { return };
+            if fact == NONE {
+                return;
+            }
+            let flows: Vec<FlowRow> = self.flows_of_fact(FactIx(fact)).collect();
+            for flow in flows {
+                self.touch_flow(&flow);
+            }
+            let deeds: Vec<Deed> = self.deeds_of_fact(FactIx(fact)).cloned().collect();
+            for deed in deeds {
+                self.touch_deed(&deed);
+            }
+            // Every rival of this correction may begin or cease to count.
+            let target = self.facts[fact as usize].target;
+            if target == NONE {
+                return;
+            }
+            let rivals: Vec<FactIx> = self.corrections.get(&target).into_iter().flatten().map(|rival| rival.0).collect();
+            for rival in rivals {
+                for flow in self.flows_of_fact(rival).collect::<Vec<_>>() {
+                    self.touch_flow(&flow);
+                }
+            }
+            id = target;
+        }
+    }
+
+    fn touch_flow(&mut self, flow: &FlowRow) {
+        self.touched.batches.push(flow.batch);
+        for end in [flow.from, flow.to] {
+            match end.kind() {
+                EndKind::Run(run) => self.touched.runs.push(run),
+                EndKind::Place(place) if !matches!(self.place_kind(place), PlaceKind::Location | PlaceKind::Party) => {
+                    self.touched.places.push(place);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn touch_deed(&mut self, deed: &Deed) {
+        match deed {
+            Deed::Move { container, .. } => self.touched.places.push(*container),
+            Deed::Empty { place, .. } => self.touched.places.push(*place),
+            Deed::Clean { vessel, .. } | Deed::Vessel { vessel, .. } => self.touched.places.push(*vessel),
+            Deed::Count { batch, .. } | Deed::Mention { batch } | Deed::ReleaseBatch { batch } | Deed::Hold { batch, .. } => {
+                self.touched.batches.push(*batch);
+            }
+            Deed::Run { run, .. } => self.touched.runs.push(*run),
+            Deed::Bound { shipment, .. } => self.touched.places.push(*shipment),
+            Deed::ReleaseHold { .. } => {}
+            Deed::Item { .. } | Deed::Parent { .. } | Deed::Factor { .. } | Deed::Policy { .. } | Deed::Label { .. } => {
+                self.touched.everything = true;
+            }
+        }
+    }
+
+    fn effect(&mut self, fact: FactIx, effect: Effect) {
+        match effect {
+            Effect::Flow(flow) => self.flow(fact, flow),
+            Effect::PlaceMoved { leg, container, to, how } => {
+                let container = self.place_ix(&Place::Container(container));
+                let to = self.place_ix(&to);
+                self.place_deed(fact, leg, container, Deed::Move { container, to, how });
+            }
+            Effect::PlaceEmptied { leg, place, to } => {
+                let place = self.place_ix(&place);
+                let to = to.map(|to| self.place_ix(&to));
+                self.place_deed(fact, leg, place, Deed::Empty { place, to });
+            }
+            Effect::ContactBroken { leg, vessel, grade } => {
+                let vessel = self.place_ix(&Place::Vessel(vessel));
+                self.place_deed(fact, leg, vessel, Deed::Clean { vessel, grade: grade.0 });
+            }
+            Effect::Counted { leg, batch, at, quantity, second } => {
+                let batch = self.batch_ix(&batch);
+                let at = self.place_ix(&at);
+                self.batch_deed(fact, leg, batch, Deed::Count { batch, at, quantity, second });
+            }
+            Effect::RunTold { run, kind, completed, mapping, hold_up_micros, losses } => {
+                let run = self.run_ix(&run);
+                let mapping = mapping.iter().map(|(i, o)| (self.batch_ix(i), self.batch_ix(o))).collect();
+                let deed = Deed::Run { run, kind, completed, mapping, hold_up_micros, losses };
+                self.touched.runs.push(run);
+                let next = self.run_deeds.get(&run).copied();
+                let at = self.deed(fact, 0, deed, next);
+                self.run_deeds.insert(run, at.0);
+            }
+            Effect::Mentioned { batch } => {
+                let batch = self.batch_ix(&batch);
+                self.batch_deed(fact, 0, batch, Deed::Mention { batch });
+            }
+            other => self.standing_effect(fact, other),
+        }
+    }
+
+    /// Statuses and attributes.
+    fn standing_effect(&mut self, fact: FactIx, effect: Effect) {
+        match effect {
+            Effect::StatusHeld { hold, target } => {
+                let hold = self.words.intern(hold.as_str()).into();
+                let (batch, slice) = match target {
+                    HoldTarget::Batch(batch) => (batch, None),
+                    HoldTarget::Slice(batch, place) => (batch, Some(self.place_ix(&place))),
+                };
+                let batch = self.batch_ix(&batch);
+                let at = self.batch_deed(fact, 0, batch, Deed::Hold { hold, batch, slice });
+                self.holds.push(at);
+            }
+            Effect::StatusReleased { target: ReleaseTarget::Hold(hold) } => {
+                let hold = self.words.intern(hold.as_str()).into();
+                let at = self.deed(fact, 0, Deed::ReleaseHold { hold }, None);
+                self.holds.push(at);
+            }
+            Effect::StatusReleased { target: ReleaseTarget::Batch(batch) } => {
+                let batch = self.batch_ix(&batch);
+                let at = self.batch_deed(fact, 0, batch, Deed::ReleaseBatch { batch });
+                self.holds.push(at);
+            }
+            Effect::ShipmentBound { shipment, to } => {
+                let shipment = self.place_ix(&Place::Transit(shipment));
+                let to = match to {
+                    Destination::Party(party) => self.place_ix(&Place::Party(party)),
+                    Destination::Location(location) => self.place_ix(&Place::Location(location)),
+                };
+                self.place_deed(fact, 0, shipment, Deed::Bound { shipment, to });
+            }
+            Effect::ItemSet { item, base } => {
+                let item = self.words.intern(item.as_str()).into();
+                self.master_deed(fact, Deed::Item { item, base });
+            }
+            Effect::PlaceSet { place, parent } => {
+                let place = self.place_ix(&Place::Location(place));
+                let parent = parent.map(|parent| self.place_ix(&Place::Location(parent)));
+                self.master_deed(fact, Deed::Parent { place, parent });
+            }
+            Effect::VesselSet { vessel, mix, at } => {
+                let vessel = self.place_ix(&Place::Vessel(vessel));
+                let at = at.map(|at| self.place_ix(&Place::Location(at)));
+                self.place_deed(fact, 0, vessel, Deed::Vessel { vessel, mix, at });
+            }
+            Effect::FactorSet { scope, one, equals } => {
+                let (left, right) = (Ratio::from_decimal(one.value()), Ratio::from_decimal(equals.value()));
+                let (item, batch) = match scope {
+                    FactorScope::Item(item) => (self.words.intern(item.as_str()).0, NONE),
+                    FactorScope::Batch(batch) => (NONE, self.batch_ix(&BatchRef::Known(batch)).0),
+                };
+                if let (Some(ratio), false) = (right.div(left), right.is_zero()) {
+                    self.master_deed(fact, Deed::Factor { item, batch, from: one.unit(), to: equals.unit(), ratio });
+                }
+            }
+            Effect::PolicySet { holds_pass_runs } => self.master_deed(fact, Deed::Policy { holds_pass_runs }),
+            Effect::LabelSet { batch, label } => {
+                let batch = self.batch_ix(&batch);
+                let code = self.codes.intern(label.as_str()).into();
+                let at = self.batch_deed(fact, 0, batch, Deed::Label { batch, code });
+                self.touched.everything = true;
+                self.labels.push(at);
+            }
+            _ => {}
+        }
+    }
+
+    fn flow(&mut self, fact: FactIx, flow: Flow) {
+        let batch = self.batch_ix(&flow.batch);
+        let from = match &flow.from {
+            Origin::Place(place) => EndKind::Place(self.place_ix(place)),
+            Origin::Run(run) => EndKind::Run(self.run_ix(run)),
+            Origin::Supply(party) => EndKind::Supply(self.place_ix(&Place::Party(party.clone()))),
+            Origin::Receipt { by } => {
+                EndKind::Receipt(by.as_ref().map(|party| self.place_ix(&Place::Party(party.clone()))))
+            }
+            Origin::Sighting => EndKind::Sighting,
+            Origin::Unstated => EndKind::Unstated,
+        };
+        let to = match &flow.to {
+            Target::Place(place) => EndKind::Place(self.place_ix(place)),
+            Target::Run(run) => EndKind::Run(self.run_ix(run)),
+        };
+        let (from, to) = (End::pack(from), End::pack(to));
+        let at = u32::try_from(self.flows.len()).expect("fewer than 2^32 flows");
+        if flow.second.is_some() || flow.window.is_some() || flow.document.is_some() || flow.packed_at.is_some() {
+            let Flow { second, window, document, packed_at, .. } = flow;
+            self.extras.insert(at, FlowExtra { second, window, document, packed_at });
+        }
+        let row = FlowRow {
+            quantity: flow.quantity,
+            fact,
+            batch,
+            from,
+            to,
+            leg: flow.leg,
+            phase: flow.phase,
+            packs: flow.packs,
+        };
+        self.push_flow(row);
+    }
+
+    fn push_flow(&mut self, row: FlowRow) {
+        let at = u32::try_from(self.flows.len()).expect("fewer than 2^32 flows");
+        self.flows.push(row);
+        let head = &mut self.batch_flows[row.batch.at()];
+        self.next_of_batch.push(std::mem::replace(head, at));
+        let from = self.is_hub(row.from).then(|| self.from_flows.insert(row.from, at)).flatten();
+        self.next_of_from.push(from.unwrap_or(NONE));
+        let to = self.is_hub(row.to).then(|| self.to_flows.insert(row.to, at)).flatten();
+        self.next_of_to.push(to.unwrap_or(NONE));
+        self.touch_flow(&row);
+    }
+
+    /// Flows are also chained by runs, vessels, containers and shipments.
+    fn is_hub(&self, end: End) -> bool {
+        match end.kind() {
+            EndKind::Run(_) => true,
+            EndKind::Place(place) => {
+                matches!(self.place_kind(place), PlaceKind::Vessel | PlaceKind::Container | PlaceKind::Transit)
+            }
+            _ => false,
+        }
+    }
+
+    fn deed(&mut self, fact: FactIx, leg: u16, deed: Deed, next: Option<u32>) -> DeedIx {
+        let at = DeedIx(u32::try_from(self.deeds.len()).expect("fewer than 2^32 deeds"));
+        self.touch_deed(&deed);
+        self.deeds.push(DeedRow { fact, leg, deed });
+        self.next_deed.push(next.unwrap_or(NONE));
+        at
+    }
+
+    fn place_deed(&mut self, fact: FactIx, leg: u16, place: PlaceIx, deed: Deed) {
+        let next = self.place_deeds.get(&place).copied();
+        let at = self.deed(fact, leg, deed, next);
+        self.place_deeds.insert(place, at.0);
+    }
+
+    fn batch_deed(&mut self, fact: FactIx, leg: u16, batch: BatchIx, deed: Deed) -> DeedIx {
+        let next = self.batch_deeds.get(&batch).copied();
+        let at = self.deed(fact, leg, deed, next);
+        self.batch_deeds.insert(batch, at.0);
+        at
+    }
+
+    fn master_deed(&mut self, fact: FactIx, deed: Deed) {
+        let at = self.deed(fact, 0, deed, None);
+        self.master.push(at);
+    }
+}
+
+fn vague_seconds(occurred: &OccurredAt) -> u32 {
+    let micros = occurred.latest().0 - occurred.instant.0;
+    // A day is the only vagueness: its last microsecond is rounded up to whole seconds.
+    if micros == 0 { 0 } else { u32::try_from((micros + 1) / 1_000_000).unwrap_or(u32::MAX) }
+}
+
+/// Names to numbers.
+impl Book {
+    pub(crate) fn batch_ix(&mut self, batch: &BatchRef) -> BatchIx {
+        let row = match batch {
+            BatchRef::Known(id) => {
+                let item = self.words.intern(id.item.as_str()).0;
+                let issuer = id.issuer.as_ref().map_or(NONE, |issuer| self.words.intern(issuer.as_str()).0);
+                let code = self.codes.intern(id.code.as_str()).0;
+                BatchRow { item, issuer, code, generation: id.generation.0 }
+            }
+            BatchRef::Code(code) => {
+                BatchRow { item: NONE, issuer: NONE, code: self.codes.intern(code.as_str()).0, generation: 0 }
+            }
+        };
+        self.batch_row(row)
+    }
+
+    fn batch_row(&mut self, row: BatchRow) -> BatchIx {
+        let known = self.batches.len();
+        let ix = BatchIx(self.batches.intern(row));
+        if self.batches.len() > known {
+            self.batch_flows.push(NONE);
+            if row.item == NONE {
+                self.pseudo_batches += 1;
+            } else {
+                self.batches_of_code.entry(row.code).or_default().push(ix);
+            }
+            // A new batch of a code may change what the bare code means.
+            if self.pseudo_batches > 0 {
+                let pseudo = BatchRow { item: NONE, issuer: NONE, code: row.code, generation: 0 };
+                if let Some(pseudo) = self.batches.find(&pseudo) {
+                    self.touched.batches.push(BatchIx(pseudo));
+                    self.touched.batches.extend(self.batches_of_code.get(&row.code).into_iter().flatten());
+                }
+            }
+        }
+        ix
+    }
+
+    pub(crate) fn place_ix(&mut self, place: &Place) -> PlaceIx {
+        let (kind, name) = place_key(place);
+        let name = self.words.intern(name).0;
+        PlaceIx(self.places.intern(PlaceRow { kind, name }))
+    }
+
+    fn run_ix(&mut self, run: &RunId) -> RunIx {
+        let row = RunRow {
+            source: self.words.intern(run.source.as_str()).0,
+            name: self.words.intern(run.name.as_str()).0,
+            generation: run.generation.0,
+        };
+        RunIx(self.runs.intern(row))
+    }
+}
+
+fn place_key(place: &Place) -> (PlaceKind, &str) {
+    match place {
+        Place::Location(id) => (PlaceKind::Location, id.as_str()),
+        Place::Vessel(id) => (PlaceKind::Vessel, id.as_str()),
+        Place::Container(id) => (PlaceKind::Container, id.as_str()),
+        Place::Transit(id) => (PlaceKind::Transit, id.as_str()),
+        Place::Party(id) => (PlaceKind::Party, id.as_str()),
+        Place::Sink(sink) => (PlaceKind::Sink, sink.word()),
+        Place::Unplaced => (PlaceKind::Unplaced, "unplaced"),
+    }
+}
+
+/// Numbers to names, look-ups and chains.
+impl Book {
+    /// How many batches it knows by any name.
+    pub fn batch_count(&self) -> usize {
+        self.batches.len()
+    }
+
+    /// How many stated flows it holds.
+    pub fn flow_count(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// How many facts it holds.
+    pub fn fact_count(&self) -> usize {
+        self.facts.len()
+    }
+
+    /// How many deeds it holds.
+    pub fn deed_count(&self) -> usize {
+        self.deeds.len()
+    }
+
+    /// How many runs it knows.
+    pub fn run_count(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// How many places it knows.
+    pub fn place_count(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The batch of a number.
+    pub fn batch(&self, ix: BatchIx) -> BatchRef {
+        let row = self.batches.row(ix.0);
+        let code = BatchCode::parse(self.codes.text(NameIx(row.code))).expect("interned names are names");
+        if row.item == NONE {
+            return BatchRef::Code(code);
+        }
+        let word = |ix: u32| self.words.text(NameIx(ix));
+        BatchRef::Known(BatchId {
+            item: ItemId::parse(word(row.item)).expect("interned names are names"),
+            issuer: (row.issuer != NONE).then(|| PartyId::parse(word(row.issuer)).expect("interned names are names")),
+            code,
+            generation: Generation(row.generation),
+        })
+    }
+
+    /// The number of a batch, if the book knows it.
+    pub fn find_batch(&self, batch: &BatchRef) -> Option<BatchIx> {
+        let row = match batch {
+            BatchRef::Known(id) => BatchRow {
+                item: self.words.find(id.item.as_str())?.0,
+                issuer: match &id.issuer {
+                    Some(issuer) => self.words.find(issuer.as_str())?.0,
+                    None => NONE,
+                },
+                code: self.codes.find(id.code.as_str())?.0,
+                generation: id.generation.0,
+            },
+            BatchRef::Code(code) => {
+                BatchRow { item: NONE, issuer: NONE, code: self.codes.find(code.as_str())?.0, generation: 0 }
+            }
+        };
+        self.batches.find(&row).map(BatchIx)
+    }
+
+    /// True for a batch that is only known by its code.
+    pub fn is_pseudo(&self, batch: BatchIx) -> bool {
+        self.batches.row(batch.0).item == NONE
+    }
+
+    /// The place of a number.
+    pub fn place(&self, ix: PlaceIx) -> Place {
+        let row = self.places.row(ix.0);
+        let name = self.words.text(NameIx(row.name));
+        let text = match row.kind {
+            PlaceKind::Location => format!("location:{name}"),
+            PlaceKind::Vessel => format!("vessel:{name}"),
+            PlaceKind::Container => format!("container:{name}"),
+            PlaceKind::Transit => format!("transit:{name}"),
+            PlaceKind::Party => format!("party:{name}"),
+            PlaceKind::Sink => format!("sink:{name}"),
+            PlaceKind::Unplaced => "unplaced".to_owned(),
+        };
+        Place::parse(&text).expect("interned places are places")
+    }
+
+    /// What kind of place it is.
+    pub fn place_kind(&self, ix: PlaceIx) -> PlaceKind {
+        self.places.row(ix.0).kind
+    }
+
+    /// The number of a place, if the book knows it.
+    pub fn find_place(&self, place: &Place) -> Option<PlaceIx> {
+        let (kind, name) = place_key(place);
+        let name = self.words.find(name)?.0;
+        self.places.find(&PlaceRow { kind, name }).map(PlaceIx)
+    }
+
+    /// The run of a number.
+    pub fn run(&self, ix: RunIx) -> RunId {
+        let row = self.runs.row(ix.0);
+        RunId {
+            source: SourceId::parse(self.words.text(NameIx(row.source))).expect("interned names are names"),
+            name: RunName::parse(self.words.text(NameIx(row.name))).expect("interned names are names"),
+            generation: Generation(row.generation),
+        }
+    }
+
+    /// The number of a run, if the book knows it.
+    pub fn find_run(&self, run: &RunId) -> Option<RunIx> {
+        let row = RunRow {
+            source: self.words.find(run.source.as_str())?.0,
+            name: self.words.find(run.name.as_str())?.0,
+            generation: run.generation.0,
+        };
+        self.runs.find(&row).map(RunIx)
+    }
+
+    /// A fact's head.
+    pub fn fact(&self, ix: FactIx) -> &FactRow {
+        &self.facts[ix.at()]
+    }
+
+    /// The event id of a fact.
+    pub fn event_id_of(&self, ix: FactIx) -> EventId {
+        EventId::parse(self.event_id_text(ix)).expect("interned names are names")
+    }
+
+    /// The text of a fact's event id.
+    pub fn event_id_text(&self, ix: FactIx) -> &str {
+        self.event_ids.text(NameIx(self.facts[ix.at()].id))
+    }
+
+    /// The fact with an event id, if the book knows it.
+    pub fn find_fact(&self, id: &EventId) -> Option<FactIx> {
+        let name = self.event_ids.find(id.as_str())?;
+        self.fact_of_id.get(name.0 as usize).filter(|&&fact| fact != NONE).map(|&fact| FactIx(fact))
+    }
+
+    /// A stated flow.
+    pub fn stated(&self, ix: FlowIx) -> &FlowRow {
+        &self.flows[ix.at()]
+    }
+
+    /// What few flows have.
+    pub fn extra(&self, ix: FlowIx) -> Option<&FlowExtra> {
+        self.extras.get(&ix.0)
+    }
+
+    /// A deed.
+    pub fn deed_row(&self, ix: DeedIx) -> &DeedRow {
+        &self.deeds[ix.at()]
+    }
+
+    /// The text of a hold's id.
+    pub fn hold_id(&self, hold: NameNo) -> HoldId {
+        HoldId::parse(self.words.text(hold.into())).expect("interned names are names")
+    }
+
+    /// The stated flows of a batch, latest recorded first, dead ones included.
+    pub fn flows_of_batch(&self, batch: BatchIx) -> impl Iterator<Item = FlowIx> + '_ {
+        chain(self.batch_flows.get(batch.at()).copied().unwrap_or(NONE), &self.next_of_batch).map(FlowIx)
+    }
+
+    /// The stated flows out of a run, vessel, container or transit, latest recorded first.
+    pub fn flows_from(&self, end: EndKind) -> impl Iterator<Item = FlowIx> + '_ {
+        let head = self.from_flows.get(&End::pack(end)).copied().unwrap_or(NONE);
+        chain(head, &self.next_of_from).map(FlowIx)
+    }
+
+    /// The stated flows into a run, vessel, container or transit, latest recorded first.
+    pub fn flows_to(&self, end: EndKind) -> impl Iterator<Item = FlowIx> + '_ {
+        let head = self.to_flows.get(&End::pack(end)).copied().unwrap_or(NONE);
+        chain(head, &self.next_of_to).map(FlowIx)
+    }
+
+    /// The deeds of a batch, latest recorded first.
+    pub fn deeds_of_batch(&self, batch: BatchIx) -> impl Iterator<Item = DeedIx> + '_ {
+        chain(self.batch_deeds.get(&batch).copied().unwrap_or(NONE), &self.next_deed).map(DeedIx)
+    }
+
+    /// The deeds of a container, transit or vessel, latest recorded first.
+    pub fn deeds_of_place(&self, place: PlaceIx) -> impl Iterator<Item = DeedIx> + '_ {
+        chain(self.place_deeds.get(&place).copied().unwrap_or(NONE), &self.next_deed).map(DeedIx)
+    }
+
+    /// The reports of a run, latest recorded first.
+    pub fn deeds_of_run(&self, run: RunIx) -> impl Iterator<Item = DeedIx> + '_ {
+        chain(self.run_deeds.get(&run).copied().unwrap_or(NONE), &self.next_deed).map(DeedIx)
+    }
+
+    /// Holds and releases, in order of recording.
+    pub fn hold_deeds(&self) -> &[DeedIx] {
+        &self.holds
+    }
+
+    /// Items, places, factors and policies, in order of recording.
+    pub fn master_deeds(&self) -> &[DeedIx] {
+        &self.master
+    }
+
+    /// The item's number of a batch; `None` for what is only known by its code.
+    pub fn item_of(&self, batch: BatchIx) -> Option<NameNo> {
+        let item = self.batches.row(batch.0).item;
+        (item != NONE).then_some(NameNo(item))
+    }
+
+    /// The flows of one fact. They stand together in the column.
+    pub fn flows_of_fact(&self, fact: FactIx) -> impl Iterator<Item = FlowRow> + '_ {
+        let first = self.flows.partition_point(|flow| flow.fact < fact);
+        self.flows[first..].iter().take_while(move |flow| flow.fact == fact).copied()
+    }
+
+    /// The deeds of one fact.
+    pub fn deeds_of_fact(&self, fact: FactIx) -> impl Iterator<Item = &Deed> + '_ {
+        let first = self.deeds.partition_point(|row| row.fact < fact);
+        self.deeds[first..].iter().take_while(move |row| row.fact == fact).map(|row| &row.deed)
+    }
+
+    /// All batches that have this code or bear it as a label at a commit, in order of their numbers;
+    /// only those that a fact in force speaks of.
+    pub fn batches_with_code(&self, code: &BatchCode, known: CommitNo) -> Vec<BatchIx> {
+        self.codes.find(code.as_str()).map_or_else(Vec::new, |code| self.candidates(code.into(), known))
+    }
+
+    pub(crate) fn candidates(&self, code: NameNo, known: CommitNo) -> Vec<BatchIx> {
+        let mut found: Vec<BatchIx> = self.batches_of_code.get(&code.0).cloned().unwrap_or_default();
+        found.retain(|batch| self.spoken_of(*batch, known));
+        for label in &self.labels {
+            let row = self.deed_row(*label);
+            if let Deed::Label { batch, code: labelled } = &row.deed
+                && *labelled == code
+                && self.in_force(row.fact, known)
+            {
+                found.push(*batch);
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    fn spoken_of(&self, batch: BatchIx, known: CommitNo) -> bool {
+        self.flows_of_batch(batch).any(|flow| self.in_force(self.stated(flow).fact, known))
+            || self.deeds_of_batch(batch).any(|deed| self.in_force(self.deed_row(deed).fact, known))
+    }
+
+    /// The codes of a batch at a commit: its own, then its labels.
+    pub(crate) fn codes_of(&self, batch: BatchIx, known: CommitNo) -> Vec<NameNo> {
+        let mut codes = vec![NameNo(self.batches.row(batch.0).code)];
+        for deed in self.deeds_of_batch(batch) {
+            let row = self.deed_row(deed);
+            if let Deed::Label { code, .. } = row.deed
+                && self.in_force(row.fact, known)
+            {
+                codes.push(code);
+            }
+        }
+        codes
+    }
+
+    pub(crate) fn has_pseudo(&self) -> bool {
+        self.pseudo_batches > 0
+    }
+
+    /// The number of a place that settlement itself needs; a new book knows them all.
+    pub(crate) fn special_place(&self, place: &Place) -> PlaceIx {
+        self.find_place(place).expect("a book begins with the places that settlement needs")
+    }
+
+    /// The pseudo-batch of a code, if any fact named it barely.
+    pub(crate) fn pseudo_of(&self, code: NameNo) -> Option<BatchIx> {
+        if self.pseudo_batches == 0 {
+            return None;
+        }
+        self.batches.find(&BatchRow { item: NONE, issuer: NONE, code: code.0, generation: 0 }).map(BatchIx)
+    }
+
+    /// The code's number of a pseudo-batch.
+    pub(crate) fn code_of(&self, batch: BatchIx) -> NameNo {
+        NameNo(self.batches.row(batch.0).code)
+    }
+
+    /// The sink of a place that is one.
+    pub fn sink(&self, place: PlaceIx) -> Option<Sink> {
+        match self.place(place) {
+            Place::Sink(sink) => Some(sink),
+            _ => None,
+        }
+    }
+}
+
+fn chain(head: u32, next: &[u32]) -> impl Iterator<Item = u32> + '_ {
+    std::iter::successors((head != NONE).then_some(head), move |&at| {
+        let following = next[at as usize];
+        (following != NONE).then_some(following)
+    })
+}

@@ -1,0 +1,127 @@
+//! Interned names: each text once, numbered in the order of arrival.
+
+use std::hash::{BuildHasher, BuildHasherDefault};
+
+use hashbrown::HashTable;
+use rustc_hash::FxHasher;
+
+/// The number of an interned text within its table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct NameIx(pub(crate) u32);
+
+/// Texts by number and numbers by text; 4 bytes a name beside the text itself and 5 in the index.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Names {
+    text: String,
+    ends: Vec<u32>,
+    index: HashTable<u32>,
+}
+
+fn hash_of(text: &str) -> u64 {
+    BuildHasherDefault::<FxHasher>::default().hash_one(text)
+}
+
+impl Names {
+    /// The text of a number.
+    pub(crate) fn text(&self, name: NameIx) -> &str {
+        span(&self.text, &self.ends, name.0)
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The number of a text, if it is known.
+    pub(crate) fn find(&self, text: &str) -> Option<NameIx> {
+        let found = self.index.find(hash_of(text), |&at| span(&self.text, &self.ends, at) == text);
+        found.map(|&at| NameIx(at))
+    }
+
+    /// The number of a text, a new one if it is not known.
+    pub(crate) fn intern(&mut self, text: &str) -> NameIx {
+        if let Some(known) = self.find(text) {
+            return known;
+        }
+        let at = u32::try_from(self.ends.len()).expect("fewer than 2^32 names");
+        self.text.push_str(text);
+        self.ends.push(u32::try_from(self.text.len()).expect("fewer than 4 GiB of names"));
+        let (all, ends) = (&self.text, &self.ends);
+        self.index.insert_unique(hash_of(text), at, |&other| hash_of(span(all, ends, other)));
+        NameIx(at)
+    }
+}
+
+fn span<'a>(text: &'a str, ends: &[u32], at: u32) -> &'a str {
+    let at = at as usize;
+    let start = if at == 0 { 0 } else { ends[at - 1] as usize };
+    &text[start..ends[at] as usize]
+}
+
+/// Rows by number and numbers by row, for small copyable keys.
+#[derive(Debug, Clone)]
+pub(crate) struct Rows<R> {
+    rows: Vec<R>,
+    index: HashTable<u32>,
+}
+
+impl<R> Default for Rows<R> {
+    fn default() -> Self {
+        Self { rows: Vec::new(), index: HashTable::new() }
+    }
+}
+
+impl<R: Copy + Eq + std::hash::Hash> Rows<R> {
+    fn hash(row: &R) -> u64 {
+        BuildHasherDefault::<FxHasher>::default().hash_one(row)
+    }
+
+    /// The row of a number.
+    pub(crate) fn row(&self, at: u32) -> R {
+        self.rows[at as usize]
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// All of them, in order.
+    pub(crate) fn all(&self) -> &[R] {
+        &self.rows
+    }
+
+    /// The number of a row, if it is known.
+    pub(crate) fn find(&self, row: &R) -> Option<u32> {
+        self.index.find(Self::hash(row), |&at| self.rows[at as usize] == *row).copied()
+    }
+
+    /// The number of a row, a new one if it is not known.
+    pub(crate) fn intern(&mut self, row: R) -> u32 {
+        if let Some(known) = self.find(&row) {
+            return known;
+        }
+        let at = u32::try_from(self.rows.len()).expect("fewer than 2^32 rows");
+        self.rows.push(row);
+        let rows = &self.rows;
+        self.index.insert_unique(Self::hash(&row), at, |&other| Self::hash(&rows[other as usize]));
+        at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_keeps_its_number() {
+        let mut names = Names::default();
+        let numbers: Vec<_> = (0..1000).map(|n| names.intern(&format!("name {n}"))).collect();
+        for (n, number) in numbers.iter().enumerate() {
+            assert_eq!(names.intern(&format!("name {n}")), *number);
+            assert_eq!(names.text(*number), format!("name {n}"));
+        }
+        assert_eq!(names.len(), 1000);
+        assert_eq!(names.find("other"), None);
+    }
+}

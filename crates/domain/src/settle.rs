@@ -1,0 +1,459 @@
+//! Settlement: stated facts become flows between definite slices, per batch, in effective order, from
+//! what is known at the asked commit. The rules are written in `schemas/settlement.md`.
+//!
+//! It never looks at positions to decide who comes first, and never at facts outside of its bounds.
+
+mod candidates;
+mod master;
+mod measure;
+mod standing;
+mod sweep;
+
+use std::cmp::Ordering;
+
+use crate::book::{BatchIx, Book, Deed, DeedIx, EndKind, FactIx, FlowIx, PlaceIx, PlaceKind, RunIx};
+use crate::effect::Phase;
+use crate::fact::MixModel;
+use crate::quantity::Stated;
+use crate::time::CommitNo;
+use crate::unit::Unit;
+
+pub(crate) use self::master::Master;
+pub use self::measure::Measure;
+use self::standing::Timelines;
+
+/// Step order: effective instant, the source's own sequence, phase, event id, leg.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// Microseconds.
+    pub instant: i64,
+    sequence: u64,
+    phase: u8,
+    fact: FactIx,
+    leg: u16,
+}
+
+impl Key {
+    /// After every step.
+    pub(crate) const END: Self =
+        Self { instant: i64::MAX, sequence: u64::MAX, phase: u8::MAX, fact: FactIx(u32::MAX), leg: u16::MAX };
+
+    /// After every step of an instant.
+    pub(crate) fn end_of(instant: i64) -> Self {
+        Self { instant, ..Self::END }
+    }
+}
+
+/// One end of a settled flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Node {
+    /// The batch's slice at a place; a vessel or a sink is a place, too.
+    Place(PlaceIx),
+    /// A run.
+    Run(RunIx),
+    /// Outside: the supply of a party.
+    Supply(PlaceIx),
+}
+
+/// How a settled flow came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Mark {
+    /// Recorded, source and all.
+    Plain,
+    /// In the book, but picked among several candidates or moved on from what was picked so.
+    Assumed,
+    /// Not in the book: the part of a flow that pays a debt, counted from the debt's moment.
+    Repays,
+    /// Not in the book: it may have come this way.
+    Link,
+}
+
+/// A settled flow, or a possible link beside the book.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Settled {
+    /// How much, in the batch's measure; `None` is unknown. For a link the most that it can be.
+    pub amount: Option<i128>,
+    /// When it left, microseconds.
+    pub at: i64,
+    /// The last instant at which it may have left.
+    pub latest: i64,
+    /// When it counts as arrived.
+    pub counts_from: i64,
+    /// The stated flow that it settles, if one does.
+    pub stated: Option<FlowIx>,
+    /// The causing fact.
+    pub fact: FactIx,
+    /// From where.
+    pub from: Node,
+    /// Where to.
+    pub to: Node,
+    /// How it came about.
+    pub mark: Mark,
+    /// Nothing was in the source slice before this instant.
+    pub alone: bool,
+}
+
+impl Settled {
+    /// True for what moves balances.
+    pub fn in_book(&self) -> bool {
+        matches!(self.mark, Mark::Plain | Mark::Assumed)
+    }
+}
+
+/// A slice of the batch at the end of the bounds.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Slice {
+    /// Inflows less outflows, in the batch's measure; below zero when overdrawn.
+    pub balance: i128,
+    /// Where.
+    pub place: PlaceIx,
+    /// First inflow, microseconds; `i64::MAX` when there was none.
+    pub first_in: i64,
+    /// Since when the balance has been above zero.
+    pub arrived: i64,
+    /// Ends of episodes: instants at whose end an undisturbed book was zero.
+    pub zeros: Box<[i64]>,
+    /// Something of unknown quantity went in or out.
+    pub unknown: bool,
+    /// It is picked from, or entered by a pick.
+    pub assumed: bool,
+    /// Its book cannot prove that it was ever empty.
+    pub disturbed: bool,
+}
+
+/// What kind of discrepancy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ExceptionKind {
+    /// More went out of a slice than had come in.
+    Negative,
+    /// Nobody recorded where it came from.
+    SourceUnknown,
+    /// Several places fit.
+    SourceAmbiguous,
+    /// No quantity, or one that does not convert.
+    QuantityUnknown,
+    /// A count differs from the book.
+    CountDiffers,
+    /// Came back from somebody who never had it.
+    ReturnedNeverSent,
+    /// Same id, other content.
+    Conflict,
+    /// Several live corrections of one fact.
+    CompetingCorrections,
+    /// The corrected fact is not known.
+    CorrectionOfUnknown,
+    /// Same batch, quantity, document line and time as another fact.
+    SuspectedDuplicate,
+    /// Less came out of a run than went in.
+    RunLostMass,
+    /// More came out of a run than went in.
+    RunGainedMass,
+    /// A leg without a window in a run that gives some.
+    NoWindow,
+    /// More was drawn from a vessel than was in it.
+    VesselOverdrawn,
+    /// A draw was paid by a later fill.
+    VesselDrawnBeforeFilled,
+    /// The vessel's model has less of what a record names.
+    VesselHasLess,
+    /// A vessel was cleaned with content in the book.
+    CleanedWithContent,
+    /// Packed into a container that stands elsewhere.
+    ContainerElsewhere,
+    /// Packed into a container that still holds what it carried outside.
+    ContainerReused,
+    /// A bare code fits several batches.
+    CodeAmbiguous,
+    /// Dated after it was recorded.
+    FutureDate,
+    /// Shipped under hold.
+    ShippedUnderHold,
+    /// Consumed under hold.
+    ConsumedUnderHold,
+    /// Delivered under hold.
+    DeliveredUnderHold,
+}
+
+impl ExceptionKind {
+    /// Its stable words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Negative => "negative",
+            Self::SourceUnknown => "source unknown",
+            Self::SourceAmbiguous => "source ambiguous",
+            Self::QuantityUnknown => "quantity unknown",
+            Self::CountDiffers => "count differs",
+            Self::ReturnedNeverSent => "returned but never sent",
+            Self::Conflict => "conflict",
+            Self::CompetingCorrections => "competing corrections",
+            Self::CorrectionOfUnknown => "correction of an unknown fact",
+            Self::SuspectedDuplicate => "suspected duplicate",
+            Self::RunLostMass => "run lost mass",
+            Self::RunGainedMass => "run gained mass",
+            Self::NoWindow => "no window",
+            Self::VesselOverdrawn => "vessel overdrawn",
+            Self::VesselDrawnBeforeFilled => "vessel drawn before it was filled",
+            Self::VesselHasLess => "vessel has less of it",
+            Self::CleanedWithContent => "cleaned with content",
+            Self::ContainerElsewhere => "container is elsewhere",
+            Self::ContainerReused => "container re-used with content",
+            Self::CodeAmbiguous => "code ambiguous",
+            Self::FutureDate => "future date",
+            Self::ShippedUnderHold => "shipped under hold",
+            Self::ConsumedUnderHold => "consumed under hold",
+            Self::DeliveredUnderHold => "delivered under hold",
+        }
+    }
+}
+
+/// An open discrepancy; its identity is (kind, slice, causing fact).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Exception {
+    /// What kind.
+    pub kind: ExceptionKind,
+    /// Of which batch, where there is one.
+    pub batch: Option<BatchIx>,
+    /// Where, where there is a place.
+    pub place: Option<PlaceIx>,
+    /// The causing fact.
+    pub cause: FactIx,
+    /// When it began, microseconds.
+    pub at: i64,
+    /// When an interval of it ended; `None` while it lasts or where it has no duration.
+    pub until: Option<i64>,
+    /// By how much, in the batch's measure, where that says something.
+    pub amount: Option<i128>,
+}
+
+/// One batch, settled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settlement {
+    /// Which.
+    pub batch: BatchIx,
+    /// How its amounts are measured.
+    pub measure: Measure,
+    /// Flows and links, in step order; links of unpaid debts last.
+    pub flows: Vec<Settled>,
+    /// Its slices, in order of first touch.
+    pub slices: Vec<Slice>,
+    /// Its own discrepancies.
+    pub exceptions: Vec<Exception>,
+}
+
+impl Settlement {
+    /// The slice at a place.
+    pub fn slice(&self, place: PlaceIx) -> Option<&Slice> {
+        self.slices.iter().find(|slice| slice.place == place)
+    }
+}
+
+/// Settles batches of a book as known at one commit.
+#[derive(Debug)]
+pub struct Settler<'a> {
+    pub(crate) book: &'a Book,
+    pub(crate) known: CommitNo,
+    pub(crate) master: Master,
+    timelines: Timelines,
+}
+
+/// What a step settles.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Flow(FlowIx),
+    Deed(DeedIx),
+}
+
+impl<'a> Settler<'a> {
+    /// A settler for all that is known at a commit.
+    pub fn new(book: &'a Book, known: CommitNo) -> Self {
+        Self { book, known, master: Master::at(book, known), timelines: Timelines::default() }
+    }
+
+    /// The book that it settles.
+    pub fn book(&self) -> &'a Book {
+        self.book
+    }
+
+    /// The commit that it knows.
+    pub fn known(&self) -> CommitNo {
+        self.known
+    }
+
+    /// Settles one batch with all effects up to an instant, that included.
+    pub fn settle(&self, batch: BatchIx, as_of: i64) -> Settlement {
+        self.settle_until(batch, Key::end_of(as_of), None)
+    }
+
+    /// The base unit of an item, where one is defined.
+    pub fn base_unit(&self, batch: BatchIx) -> Option<Unit> {
+        self.book.item_of(batch).and_then(|item| self.master.base_of(item))
+    }
+
+    /// How much of `to` one `from` of a batch is, exactly.
+    pub fn convert(&self, batch: BatchIx, from: Unit, to: Unit) -> Option<crate::quantity::Ratio> {
+        self.master.convert(self.book, batch, from, to)
+    }
+
+    /// Whether holds pass through production runs.
+    pub fn holds_pass_runs(&self) -> bool {
+        self.master.holds_pass_runs
+    }
+
+    /// How a vessel mixes.
+    pub fn mix_model(&self, vessel: PlaceIx) -> MixModel {
+        master::mix_of(self.book, vessel, self.known)
+    }
+
+    /// Where goods in a place are at the end of an instant: the top of its chain of containers; `None`
+    /// is unplaced.
+    pub fn place_at(&self, place: PlaceIx, instant: i64) -> Option<PlaceIx> {
+        self.top(place, Key::end_of(instant))
+    }
+
+    /// Where the goods in a container were over time: each station from when on, its top place.
+    pub fn stations(&self, container: PlaceIx, as_of: i64) -> Vec<(i64, Option<PlaceIx>)> {
+        self.station_tops(container, as_of)
+    }
+
+    /// The batch that a pseudo-batch stands for: the only one known with its code.
+    pub fn stands_for(&self, batch: BatchIx) -> Option<BatchIx> {
+        if !self.book.is_pseudo(batch) {
+            return None;
+        }
+        match self.book.candidates(self.book.code_of(batch), self.known)[..] {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
+    /// The candidates of an ambiguous pseudo-batch; empty when it is none.
+    pub fn ambiguous_candidates(&self, batch: BatchIx) -> Vec<BatchIx> {
+        if !self.book.is_pseudo(batch) {
+            return Vec::new();
+        }
+        let found = self.book.candidates(self.book.code_of(batch), self.known);
+        if found.len() > 1 { found } else { Vec::new() }
+    }
+
+    /// The pseudo-batches whose facts count for a batch.
+    pub(crate) fn aliases(&self, batch: BatchIx) -> Vec<BatchIx> {
+        if !self.book.has_pseudo() || self.book.is_pseudo(batch) {
+            return Vec::new();
+        }
+        let codes = self.book.codes_of(batch, self.known);
+        let pseudo = codes.into_iter().filter_map(|code| self.book.pseudo_of(code));
+        pseudo.filter(|pseudo| self.stands_for(*pseudo) == Some(batch)).collect()
+    }
+
+    /// The ambiguous pseudo-batches that a batch is a candidate of.
+    pub fn ambiguous_aliases(&self, batch: BatchIx) -> Vec<BatchIx> {
+        if !self.book.has_pseudo() || self.book.is_pseudo(batch) {
+            return Vec::new();
+        }
+        let codes = self.book.codes_of(batch, self.known);
+        let pseudo = codes.into_iter().filter_map(|code| self.book.pseudo_of(code));
+        pseudo.filter(|pseudo| self.ambiguous_candidates(*pseudo).contains(&batch)).collect()
+    }
+
+    /// The step key of a fact's leg.
+    pub(crate) fn key(&self, fact: FactIx, phase: Phase, leg: u16) -> Key {
+        let row = self.book.fact(fact);
+        Key { instant: row.instant, sequence: row.sequence, phase: phase as u8, fact, leg }
+    }
+
+    /// Step order.
+    pub(crate) fn order(&self, a: &Key, b: &Key) -> Ordering {
+        (a.instant, a.sequence, a.phase)
+            .cmp(&(b.instant, b.sequence, b.phase))
+            .then_with(|| {
+                if a.fact == b.fact {
+                    return Ordering::Equal;
+                }
+                if a.fact.0 == u32::MAX || b.fact.0 == u32::MAX {
+                    return a.fact.cmp(&b.fact);
+                }
+                self.book.event_id_text(a.fact).as_bytes().cmp(self.book.event_id_text(b.fact).as_bytes())
+            })
+            .then_with(|| a.leg.cmp(&b.leg))
+    }
+
+    fn settle_until(&self, batch: BatchIx, until: Key, including: Option<FlowIx>) -> Settlement {
+        let (steps, measure) = self.steps(batch);
+        let mut sweep = sweep::Sweep::new(self, batch, measure, until.instant);
+        for (key, step) in steps {
+            let last = match (including, step) {
+                (Some(wanted), Step::Flow(flow)) => wanted == flow,
+                _ => false,
+            };
+            if !last && self.order(&key, &until) != Ordering::Less {
+                break;
+            }
+            match step {
+                Step::Flow(flow) => sweep.flow(key, flow),
+                Step::Deed(deed) => sweep.deed(key, deed),
+            }
+            if last {
+                break;
+            }
+        }
+        sweep.finish()
+    }
+
+    /// All steps in force that concern a batch, in order, and the measure that keeps them exact.
+    fn steps(&self, batch: BatchIx) -> (Vec<(Key, Step)>, Measure) {
+        let mut steps: Vec<(Key, Step)> = Vec::new();
+        let mut statements: Vec<(Option<Stated>, Option<Stated>)> = Vec::new();
+        let mut emptied: Vec<PlaceIx> = Vec::new();
+        if self.stands_for(batch).is_none() {
+            self.collect(batch, &mut steps, &mut statements, &mut emptied);
+        }
+        for alias in self.aliases(batch) {
+            self.collect(alias, &mut steps, &mut statements, &mut emptied);
+        }
+        emptied.sort_unstable();
+        emptied.dedup();
+        for place in emptied {
+            for deed in self.book.deeds_of_place(place) {
+                let row = self.book.deed_row(deed);
+                if matches!(row.deed, Deed::Empty { .. }) && self.book.in_force(row.fact, self.known) {
+                    steps.push((self.key(row.fact, Phase::Sourceless, row.leg), Step::Deed(deed)));
+                }
+            }
+        }
+        steps.sort_unstable_by(|a, b| self.order(&a.0, &b.0));
+        (steps, Measure::of(self.book, &self.master, batch, &statements))
+    }
+
+    fn collect(
+        &self,
+        batch: BatchIx,
+        steps: &mut Vec<(Key, Step)>,
+        statements: &mut Vec<(Option<Stated>, Option<Stated>)>,
+        emptied: &mut Vec<PlaceIx>,
+    ) {
+        for flow in self.book.flows_of_batch(batch) {
+            let row = self.book.stated(flow);
+            if !self.book.in_force(row.fact, self.known) {
+                continue;
+            }
+            steps.push((self.key(row.fact, row.phase, row.leg), Step::Flow(flow)));
+            statements.push((row.quantity, self.book.extra(flow).and_then(|extra| extra.second)));
+            for end in [row.from.kind(), row.to.kind()] {
+                if let EndKind::Place(place) = end
+                    && matches!(self.book.place_kind(place), PlaceKind::Container | PlaceKind::Transit)
+                {
+                    emptied.push(place);
+                }
+            }
+        }
+        for deed in self.book.deeds_of_batch(batch) {
+            let row = self.book.deed_row(deed);
+            if let Deed::Count { quantity, second, .. } = row.deed
+                && self.book.in_force(row.fact, self.known)
+            {
+                steps.push((self.key(row.fact, Phase::Count, row.leg), Step::Deed(deed)));
+                statements.push((quantity, second));
+            }
+        }
+    }
+}

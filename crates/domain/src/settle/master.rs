@@ -1,0 +1,195 @@
+//! Master data in force at a commit: the place tree, base units, factors, mix models, policy.
+
+use std::cmp::Ordering;
+
+use rustc_hash::FxHashMap;
+
+use crate::book::{BatchIx, Book, Deed, DeedIx, NameNo, PlaceIx};
+use crate::fact::MixModel;
+use crate::quantity::Ratio;
+use crate::time::CommitNo;
+use crate::unit::{Dimension, Unit};
+
+/// Of several live definitions of one thing the last in step order counts, for all time.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Master {
+    parents: FxHashMap<PlaceIx, PlaceIx>,
+    bases: FxHashMap<NameNo, Unit>,
+    item_factors: FxHashMap<NameNo, Vec<Factor>>,
+    batch_factors: FxHashMap<BatchIx, Vec<Factor>>,
+    pub(crate) holds_pass_runs: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Factor {
+    from: Unit,
+    to: Unit,
+    ratio: Ratio,
+}
+
+impl Factor {
+    fn pair(&self) -> (Unit, Unit) {
+        if self.from <= self.to { (self.from, self.to) } else { (self.to, self.from) }
+    }
+}
+
+/// Step order of two deeds.
+pub(crate) fn deed_order(book: &Book, a: DeedIx, b: DeedIx) -> Ordering {
+    let (a, b) = (book.deed_row(a), book.deed_row(b));
+    let (fa, fb) = (book.fact(a.fact), book.fact(b.fact));
+    (fa.instant, fa.sequence)
+        .cmp(&(fb.instant, fb.sequence))
+        .then_with(|| book.event_id_text(a.fact).as_bytes().cmp(book.event_id_text(b.fact).as_bytes()))
+        .then_with(|| a.leg.cmp(&b.leg))
+}
+
+impl Master {
+    pub(crate) fn at(book: &Book, known: CommitNo) -> Self {
+        let mut deeds: Vec<DeedIx> = book.master_deeds().to_vec();
+        deeds.retain(|deed| book.in_force(book.deed_row(*deed).fact, known));
+        deeds.sort_by(|a, b| deed_order(book, *a, *b));
+        let mut master = Self { holds_pass_runs: true, ..Self::default() };
+        let mut parents = FxHashMap::default();
+        for deed in deeds {
+            match &book.deed_row(deed).deed {
+                Deed::Parent { place, parent: Some(parent) } => {
+                    parents.insert(*place, *parent);
+                }
+                Deed::Parent { place, parent: None } => {
+                    parents.remove(place);
+                }
+                Deed::Item { item, base } => {
+                    master.bases.insert(*item, *base);
+                }
+                Deed::Factor { item, batch, from, to, ratio } => {
+                    let factor = Factor { from: *from, to: *to, ratio: *ratio };
+                    let list = if *batch == u32::MAX {
+                        master.item_factors.entry(NameNo(*item)).or_default()
+                    } else {
+                        master.batch_factors.entry(BatchIx(*batch)).or_default()
+                    };
+                    list.retain(|other| other.pair() != factor.pair());
+                    list.push(factor);
+                }
+                Deed::Policy { holds_pass_runs } => master.holds_pass_runs = *holds_pass_runs,
+                _ => {}
+            }
+        }
+        master.parents = without_cycles(book, &parents);
+        master
+    }
+
+    /// The place that a location is part of.
+    pub(crate) fn parent(&self, place: PlaceIx) -> Option<PlaceIx> {
+        self.parents.get(&place).copied()
+    }
+
+    /// True when a location is the other or lies below it in the tree.
+    pub(crate) fn is_below(&self, mut place: PlaceIx, above: PlaceIx) -> bool {
+        loop {
+            if place == above {
+                return true;
+            }
+            match self.parent(place) {
+                Some(parent) => place = parent,
+                None => return false,
+            }
+        }
+    }
+
+    pub(crate) fn base_of(&self, item: NameNo) -> Option<Unit> {
+        self.bases.get(&item).copied()
+    }
+
+    /// How much of `to` one `from` of a batch is: the same unit, the same dimension, a factor, two factors in a row.
+    pub(crate) fn convert(&self, book: &Book, batch: BatchIx, from: Unit, to: Unit) -> Option<Ratio> {
+        if let Some(direct) = same_dimension(from, to) {
+            return Some(direct);
+        }
+        let of_batch = self.batch_factors.get(&batch).map_or(&[][..], Vec::as_slice);
+        let of_item = book.item_of(batch).and_then(|item| self.item_factors.get(&item)).map_or(&[][..], Vec::as_slice);
+        let all = || of_batch.iter().chain(of_item);
+        all().find_map(|factor| through(factor, from, to)).or_else(|| {
+            all().find_map(|first| {
+                let (middle, ratio) = other_side(first, from)?;
+                let rest = all().filter(|second| second.pair() != first.pair());
+                rest.into_iter().find_map(|second| through(second, middle, to))?.mul(ratio)
+            })
+        })
+    }
+}
+
+/// A parent that would close a cycle is ignored: places are added in the order of their names.
+fn without_cycles(book: &Book, wanted: &FxHashMap<PlaceIx, PlaceIx>) -> FxHashMap<PlaceIx, PlaceIx> {
+    let mut order: Vec<PlaceIx> = wanted.keys().copied().collect();
+    order.sort_by_cached_key(|place| book.place(*place));
+    let mut tree: FxHashMap<PlaceIx, PlaceIx> = FxHashMap::default();
+    for place in order {
+        let parent = wanted[&place];
+        let mut at = Some(parent);
+        while let Some(above) = at {
+            if above == place {
+                break;
+            }
+            at = tree.get(&above).copied();
+        }
+        if at.is_none() {
+            tree.insert(place, parent);
+        }
+    }
+    tree
+}
+
+pub(crate) fn same_dimension(from: Unit, to: Unit) -> Option<Ratio> {
+    if from == to {
+        return Some(Ratio::ONE);
+    }
+    if from.dimension() != to.dimension() {
+        return None;
+    }
+    let ((fnum, fden), (tnum, tden)) = (from.ratio()?, to.ratio()?);
+    Ratio::new(fnum.into(), fden.into())?.div(Ratio::new(tnum.into(), tden.into())?)
+}
+
+/// One step over a factor in either direction, unit conversions at both ends included.
+fn through(factor: &Factor, from: Unit, to: Unit) -> Option<Ratio> {
+    let forward = || same_dimension(from, factor.from)?.mul(factor.ratio)?.mul(same_dimension(factor.to, to)?);
+    let backward =
+        || same_dimension(from, factor.to)?.div(factor.ratio)?.mul(same_dimension(factor.from, to)?);
+    forward().or_else(backward)
+}
+
+/// The other unit of a factor and how much of it one `from` is.
+fn other_side(factor: &Factor, from: Unit) -> Option<(Unit, Ratio)> {
+    if let Some(ratio) = same_dimension(from, factor.from) {
+        return Some((factor.to, ratio.mul(factor.ratio)?));
+    }
+    same_dimension(from, factor.to).and_then(|ratio| Some((factor.from, ratio.div(factor.ratio)?)))
+}
+
+/// The base unit of a dimension, by rank; what has no rank is its own base.
+pub(crate) fn ranked_base(unit: Unit) -> (u8, Unit) {
+    match unit.dimension() {
+        Dimension::Mass => (0, Unit::KILOGRAM),
+        Dimension::Volume => (1, Unit::LITRE),
+        Dimension::Count if unit.ratio().is_some() => (2, Unit::ONE),
+        Dimension::Length => (3, Unit::METRE),
+        Dimension::Area => (4, Unit::SQUARE_METRE),
+        _ => (5, unit),
+    }
+}
+
+/// The mix model of a vessel at a commit: the last definition in step order, whatever the effective bound.
+pub(crate) fn mix_of(book: &Book, vessel: PlaceIx, known: CommitNo) -> MixModel {
+    let mut best: Option<(DeedIx, MixModel)> = None;
+    for deed in book.deeds_of_place(vessel) {
+        let row = book.deed_row(deed);
+        if let Deed::Vessel { mix, .. } = row.deed
+            && book.in_force(row.fact, known)
+            && best.is_none_or(|(other, _)| deed_order(book, deed, other) == Ordering::Greater)
+        {
+            best = Some((deed, mix));
+        }
+    }
+    best.map_or(MixModel::Full, |(_, mix)| mix)
+}

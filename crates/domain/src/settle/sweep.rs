@@ -1,0 +1,573 @@
+//! One batch, swept step by step in effective order.
+
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+
+use crate::book::{BatchIx, Deed, DeedIx, EndKind, FactIx, FlowIx, PlaceIx, PlaceKind};
+use crate::id::{Place, Sink};
+
+use super::candidates::Taken;
+use super::measure::Statement;
+use super::{Exception, ExceptionKind, Key, Mark, Measure, Node, Settled, Settlement, Settler, Slice};
+
+/// What an overdrawn slice owes.
+#[derive(Debug, Clone, Copy)]
+struct Debt {
+    at: i64,
+    amount: i128,
+    fact: FactIx,
+}
+
+/// A slice on the way.
+#[derive(Debug, Clone)]
+pub(super) struct State {
+    pub(super) place: PlaceIx,
+    pub(super) balance: i128,
+    pub(super) arrived: i64,
+    pub(super) first_in: i64,
+    /// An unknown quantity came in and nothing ended it: covers whatever is asked.
+    pub(super) open_unknown: bool,
+    unknown: bool,
+    assumed: bool,
+    disturbed: bool,
+    debts: VecDeque<Debt>,
+    negative_since: Option<(i64, FactIx, i128)>,
+    zeros: Vec<i64>,
+    instant: i64,
+    before: i128,
+    before_unknown: bool,
+}
+
+impl State {
+    fn new(place: PlaceIx) -> Self {
+        Self {
+            place,
+            balance: 0,
+            arrived: i64::MAX,
+            first_in: i64::MAX,
+            open_unknown: false,
+            unknown: false,
+            assumed: false,
+            disturbed: false,
+            debts: VecDeque::new(),
+            negative_since: None,
+            zeros: Vec::new(),
+            instant: i64::MIN,
+            before: 0,
+            before_unknown: false,
+        }
+    }
+
+    /// Something is there that can be taken.
+    pub(super) fn has_some(&self) -> bool {
+        self.balance > 0 || self.open_unknown
+    }
+
+    /// How much of `want` it covers.
+    pub(super) fn covers(&self, want: i128) -> i128 {
+        if self.open_unknown { want } else { self.balance.clamp(0, want.max(0)) }
+    }
+
+    fn enter(&mut self, instant: i64) {
+        if self.instant == instant {
+            return;
+        }
+        self.close_instant();
+        self.instant = instant;
+        self.before = self.balance;
+        self.before_unknown = self.open_unknown;
+    }
+
+    fn close_instant(&mut self) {
+        if self.balance == 0 && !self.open_unknown && self.first_in != i64::MAX {
+            self.zeros.push(self.instant);
+        }
+    }
+}
+
+/// Why a flow is posted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cause {
+    pub(super) key: Key,
+    pub(super) fact: FactIx,
+    pub(super) stated: Option<FlowIx>,
+    pub(super) latest: i64,
+}
+
+pub(super) struct Sweep<'s, 'b> {
+    pub(super) settler: &'s Settler<'b>,
+    pub(super) batch: BatchIx,
+    pub(super) slices: Vec<State>,
+    measure: Measure,
+    as_of: i64,
+    index: FxHashMap<PlaceIx, usize>,
+    flows: Vec<Settled>,
+    exceptions: Vec<Exception>,
+}
+
+/// Below this many slices a linear look is faster than an index.
+const FEW: usize = 8;
+
+impl<'s, 'b> Sweep<'s, 'b> {
+    pub(super) fn new(settler: &'s Settler<'b>, batch: BatchIx, measure: Measure, as_of: i64) -> Self {
+        Self {
+            settler,
+            batch,
+            slices: Vec::new(),
+            measure,
+            as_of,
+            index: FxHashMap::default(),
+            flows: Vec::new(),
+            exceptions: Vec::new(),
+        }
+    }
+
+    fn kind(&self, place: PlaceIx) -> PlaceKind {
+        self.settler.book.place_kind(place)
+    }
+
+    /// Vessels and sinks have no balance of the batch's own.
+    pub(super) fn has_slice(&self, place: PlaceIx) -> bool {
+        !matches!(self.kind(place), PlaceKind::Vessel | PlaceKind::Sink)
+    }
+
+    pub(super) fn find(&self, place: PlaceIx) -> Option<usize> {
+        if self.slices.len() <= FEW {
+            self.slices.iter().position(|slice| slice.place == place)
+        } else {
+            self.index.get(&place).copied()
+        }
+    }
+
+    fn slice(&mut self, place: PlaceIx) -> usize {
+        if let Some(at) = self.find(place) {
+            return at;
+        }
+        let at = self.slices.len();
+        self.slices.push(State::new(place));
+        if at == FEW {
+            self.index = self.slices.iter().enumerate().map(|(at, slice)| (slice.place, at)).collect();
+        } else if at > FEW {
+            self.index.insert(place, at);
+        }
+        at
+    }
+
+    /// The place of a name that the book is sure to know, or a stand-in that no fact mentions.
+    fn special(&self, place: &Place) -> PlaceIx {
+        self.settler.book.special_place(place)
+    }
+
+    pub(super) fn exception(&mut self, kind: ExceptionKind, place: Option<PlaceIx>, cause: Cause, amount: Option<i128>) {
+        let at = cause.key.instant;
+        let batch = Some(self.batch);
+        self.exceptions.push(Exception { kind, batch, place, cause: cause.fact, at, until: None, amount });
+    }
+
+    fn amount(&self, statement: &Statement) -> Option<i128> {
+        self.measure.amount(self.settler.book, &self.settler.master, self.batch, statement)
+    }
+
+    /// Settles a stated flow.
+    pub(super) fn flow(&mut self, key: Key, flow: FlowIx) {
+        let row = *self.settler.book.stated(flow);
+        let second = self.settler.book.extra(flow).and_then(|extra| extra.second);
+        let amount = self.amount(&(row.quantity, second));
+        let latest = self.settler.book.fact(row.fact).latest();
+        let cause = Cause { key, fact: row.fact, stated: Some(flow), latest };
+        let to = match (row.to.kind(), row.from.kind()) {
+            (EndKind::Run(run), _) => Node::Run(run),
+            // Out of a container onto itself: beside it.
+            (EndKind::Place(to), EndKind::Place(from)) if to == from && self.kind(to) == PlaceKind::Container => {
+                Node::Place(self.settler.beside(to, key).unwrap_or_else(|| self.special(&Place::Unplaced)))
+            }
+            (EndKind::Place(place), _) => Node::Place(place),
+            _ => unreachable!("a flow goes to a place or a run"),
+        };
+        if amount.is_none() && (row.quantity.is_some() || self.is_stated(row.from.kind())) {
+            self.exception(ExceptionKind::QuantityUnknown, place_of(to), cause, None);
+        }
+        if row.packs {
+            self.check_container(cause, flow, to);
+        }
+        match row.from.kind() {
+            EndKind::Run(run) => self.arrive(cause, Node::Run(run), to, amount),
+            EndKind::Supply(party) => self.supply(cause, party, to, amount),
+            EndKind::Place(place) if !self.has_slice(place) => self.arrive(cause, Node::Place(place), to, amount),
+            EndKind::Place(place) => {
+                let taken = self.take_named(place, to, amount, key);
+                self.post_taken(cause, &taken, to, Some(Node::Place(place)));
+                if self.kind(place) == PlaceKind::Party {
+                    self.pay_unplaced(cause, to, amount);
+                }
+            }
+            EndKind::Receipt(by) => {
+                let taken = self.take_unstated(to, amount, key, by, false);
+                self.post_taken(cause, &taken, to, None);
+                if let Some(excess) = taken.excess() {
+                    let party = self.special(&Place::Party(crate::id::unknown_party()));
+                    self.arrive(cause, Node::Supply(party), to, excess);
+                }
+            }
+            EndKind::Sighting => {
+                let taken = self.take_unstated(to, amount, key, None, true);
+                self.unsourced(cause, &taken, to);
+            }
+            EndKind::Unstated => {
+                let taken = self.take_unstated(to, amount, key, None, false);
+                self.unsourced(cause, &taken, to);
+            }
+        }
+    }
+
+    fn is_stated(&self, from: EndKind) -> bool {
+        matches!(from, EndKind::Place(_) | EndKind::Run(_) | EndKind::Supply(_))
+    }
+
+    fn check_container(&mut self, cause: Cause, flow: FlowIx, to: Node) {
+        let Node::Place(container) = to else { return };
+        if self.settler.packed_elsewhere(flow, cause.fact, container, cause.key) {
+            let holds = self.find(container).is_some_and(|at| self.slices[at].has_some());
+            let outside = !self.settler.inside(container, cause.key);
+            let kind = if holds && outside { ExceptionKind::ContainerReused } else { ExceptionKind::ContainerElsewhere };
+            self.exception(kind, Some(container), cause, None);
+        }
+    }
+
+    /// From a party: what lies there of it first, the rest from its supply.
+    fn supply(&mut self, cause: Cause, party: PlaceIx, to: Node, amount: Option<i128>) {
+        let there = self.find(party).map_or(0, |at| self.slices[at].balance.max(0));
+        let Some(amount) = amount else { return self.arrive(cause, Node::Supply(party), to, None) };
+        let back = there.min(amount);
+        if back > 0 {
+            self.arrive(cause, Node::Place(party), to, Some(back));
+        }
+        if amount > back || amount == 0 {
+            self.arrive(cause, Node::Supply(party), to, Some(amount - back));
+        }
+    }
+
+    /// What comes from outside, a run or a vessel pays what `unplaced` owes.
+    fn arrive(&mut self, cause: Cause, from: Node, to: Node, amount: Option<i128>) {
+        self.post(cause, from, to, amount, Mark::Plain);
+        self.pay_unplaced(cause, to, amount);
+    }
+
+    fn pay_unplaced(&mut self, cause: Cause, to: Node, amount: Option<i128>) {
+        let (Node::Place(place), Some(amount)) = (to, amount) else { return };
+        let unplaced = self.special(&Place::Unplaced);
+        let Some(at) = self.find(unplaced) else { return };
+        let owed = -self.slices[at].balance;
+        if owed <= 0 || place == unplaced || !self.has_slice(place) || !self.settler.inside(place, cause.key) {
+            return;
+        }
+        let here = self.find(place).map_or(0, |at| self.slices[at].balance.max(0));
+        let pays = owed.min(amount).min(here);
+        if pays > 0 {
+            let cause = Cause { stated: None, ..cause };
+            self.post(cause, Node::Place(place), Node::Place(unplaced), Some(pays), Mark::Plain);
+        }
+    }
+
+    /// What no candidate explains.
+    fn unsourced(&mut self, cause: Cause, taken: &Taken, to: Node) {
+        self.post_taken(cause, taken, to, None);
+        let Some(excess) = taken.excess() else { return };
+        let leaves = match to {
+            Node::Place(place) => !matches!(self.kind(place), PlaceKind::Location | PlaceKind::Container | PlaceKind::Unplaced),
+            _ => true,
+        };
+        if leaves {
+            let unplaced = self.special(&Place::Unplaced);
+            self.post(cause, Node::Place(unplaced), to, excess, Mark::Plain);
+            if excess.is_none() {
+                self.exception(ExceptionKind::SourceUnknown, Some(unplaced), cause, None);
+            }
+            return;
+        }
+        let nowhere = self.special(&Place::Sink(Sink::Unexplained));
+        self.exception(ExceptionKind::SourceUnknown, place_of(to), cause, excess);
+        self.link_from_all(cause, to, excess);
+        self.arrive(cause, Node::Place(nowhere), to, excess);
+    }
+
+    /// Possible links from every slice reached by then.
+    fn link_from_all(&mut self, cause: Cause, to: Node, amount: Option<i128>) {
+        let at = cause.key.instant;
+        let reached: Vec<PlaceIx> = self.slices.iter().filter(|s| s.first_in <= at).map(|s| s.place).collect();
+        for place in reached {
+            if Node::Place(place) != to {
+                self.link(cause, Node::Place(place), to, amount, at);
+            }
+        }
+    }
+
+    fn link(&mut self, cause: Cause, from: Node, to: Node, amount: Option<i128>, at: i64) {
+        if let Node::Place(place) = to
+            && self.has_slice(place)
+        {
+            let slice = self.slice(place);
+            self.slices[slice].disturbed = true;
+        }
+        if let Node::Place(place) = from
+            && let Some(slice) = self.find(place)
+        {
+            self.slices[slice].disturbed = true;
+        }
+        self.flows.push(Settled {
+            amount,
+            at,
+            latest: cause.latest.max(at),
+            counts_from: at,
+            stated: cause.stated,
+            fact: cause.fact,
+            from,
+            to,
+            mark: Mark::Link,
+            alone: false,
+        });
+    }
+
+    fn post_taken(&mut self, cause: Cause, taken: &Taken, to: Node, named: Option<Node>) {
+        if taken.ambiguous {
+            self.exception(ExceptionKind::SourceAmbiguous, place_of(to), cause, taken.wanted);
+        }
+        for pick in &taken.picks {
+            let mark = if pick.assumed { Mark::Assumed } else { Mark::Plain };
+            self.post(cause, Node::Place(pick.place), to, pick.amount, mark);
+        }
+        for other in &taken.others {
+            self.link(cause, Node::Place(*other), to, taken.wanted, cause.key.instant);
+        }
+        if let (Some(named), Some(excess)) = (named, taken.excess()) {
+            self.post(cause, named, to, excess, Mark::Plain);
+        }
+    }
+
+    /// Moves an amount in the book.
+    fn post(&mut self, cause: Cause, from: Node, to: Node, amount: Option<i128>, mut mark: Mark) {
+        if from == to {
+            return;
+        }
+        let at = cause.key.instant;
+        let mut alone = true;
+        if let Node::Place(place) = from
+            && self.has_slice(place)
+        {
+            let slice = self.slice(place);
+            self.slices[slice].enter(at);
+            alone = self.slices[slice].before == 0 && !self.slices[slice].before_unknown;
+            if self.slices[slice].assumed && mark == Mark::Plain {
+                mark = Mark::Assumed;
+            }
+            self.withdraw(slice, at, cause.fact, amount, mark);
+        }
+        let flow = Settled {
+            amount,
+            at,
+            latest: cause.latest,
+            counts_from: at,
+            stated: cause.stated,
+            fact: cause.fact,
+            from,
+            to,
+            mark,
+            alone,
+        };
+        self.flows.push(flow);
+        if let Node::Place(place) = to
+            && self.has_slice(place)
+        {
+            let slice = self.slice(place);
+            self.slices[slice].enter(at);
+            self.deposit(slice, &flow);
+        }
+    }
+
+    fn withdraw(&mut self, slice: usize, at: i64, fact: FactIx, amount: Option<i128>, mark: Mark) {
+        let state = &mut self.slices[slice];
+        if mark == Mark::Assumed {
+            state.assumed = true;
+            state.disturbed = true;
+        }
+        let Some(amount) = amount else {
+            state.unknown = true;
+            state.disturbed = true;
+            return;
+        };
+        let had = state.balance.max(0);
+        state.balance -= amount;
+        if state.open_unknown || amount <= had {
+            return;
+        }
+        state.disturbed = true;
+        state.debts.push_back(Debt { at, amount: amount - had, fact });
+        if state.negative_since.is_none() {
+            state.negative_since = Some((at, fact, amount - had));
+        } else if let Some(interval) = &mut state.negative_since {
+            interval.2 = interval.2.max(-state.balance);
+        }
+    }
+
+    fn deposit(&mut self, slice: usize, flow: &Settled) {
+        let at = flow.at;
+        let state = &mut self.slices[slice];
+        if state.balance <= 0 && !state.open_unknown {
+            state.arrived = at;
+        }
+        state.first_in = state.first_in.min(at);
+        if flow.mark == Mark::Assumed {
+            state.assumed = true;
+            state.disturbed = true;
+        }
+        let Some(amount) = flow.amount else {
+            state.unknown = true;
+            state.open_unknown = true;
+            state.disturbed = true;
+            return;
+        };
+        state.balance += amount;
+        let mut left = amount;
+        let mut paid: Vec<Settled> = Vec::new();
+        while left > 0
+            && let Some(debt) = state.debts.front_mut()
+        {
+            let pays = left.min(debt.amount);
+            debt.amount -= pays;
+            left -= pays;
+            if debt.at < at {
+                paid.push(Settled { amount: Some(pays), counts_from: debt.at, mark: Mark::Repays, ..*flow });
+            }
+            if debt.amount == 0 {
+                state.debts.pop_front();
+            }
+        }
+        if state.balance >= 0 {
+            self.end_negative(slice, Some(at));
+        }
+        for mut repaid in paid {
+            repaid.stated = flow.stated;
+            self.flows.push(repaid);
+        }
+    }
+
+    fn end_negative(&mut self, slice: usize, until: Option<i64>) {
+        let state = &mut self.slices[slice];
+        let Some((at, cause, amount)) = state.negative_since.take() else { return };
+        if until == Some(at) {
+            return;
+        }
+        let place = state.place;
+        let kind = match self.kind(place) {
+            PlaceKind::Unplaced => ExceptionKind::SourceUnknown,
+            PlaceKind::Party => ExceptionKind::ReturnedNeverSent,
+            _ => ExceptionKind::Negative,
+        };
+        let batch = Some(self.batch);
+        self.exceptions.push(Exception { kind, batch, place: Some(place), cause, at, until, amount: Some(amount) });
+    }
+
+    /// Settles what is no flow: emptying and counting.
+    pub(super) fn deed(&mut self, key: Key, deed: DeedIx) {
+        let row = self.settler.book.deed_row(deed);
+        let latest = self.settler.book.fact(row.fact).latest();
+        let cause = Cause { key, fact: row.fact, stated: None, latest };
+        match row.deed {
+            Deed::Empty { place, to } => {
+                let to = to.or_else(|| self.settler.beside(place, key));
+                let to = to.unwrap_or_else(|| self.special(&Place::Unplaced));
+                self.empty(cause, place, to);
+            }
+            Deed::Count { at, quantity, second, .. } => self.count(cause, at, &(quantity, second)),
+            _ => {}
+        }
+    }
+
+    fn empty(&mut self, cause: Cause, place: PlaceIx, to: PlaceIx) {
+        let Some(at) = self.find(place) else { return };
+        let (balance, open) = (self.slices[at].balance, self.slices[at].open_unknown);
+        if balance > 0 {
+            self.post(cause, Node::Place(place), Node::Place(to), Some(balance), Mark::Plain);
+        }
+        if open {
+            if balance < 0 {
+                let nowhere = self.special(&Place::Sink(Sink::Unexplained));
+                self.post(cause, Node::Place(nowhere), Node::Place(place), Some(-balance), Mark::Plain);
+            }
+            self.post(cause, Node::Place(place), Node::Place(to), None, Mark::Plain);
+            self.slices[at].open_unknown = false;
+        }
+    }
+
+    fn count(&mut self, cause: Cause, place: PlaceIx, statement: &Statement) {
+        let Some(counted) = self.amount(statement) else {
+            self.exception(ExceptionKind::QuantityUnknown, Some(place), cause, None);
+            return;
+        };
+        if !self.has_slice(place) {
+            return;
+        }
+        let at = self.slice(place);
+        let open = self.slices[at].open_unknown;
+        let difference = counted - self.slices[at].balance;
+        self.slices[at].open_unknown = false;
+        if difference == 0 {
+            return;
+        }
+        if !open {
+            self.exception(ExceptionKind::CountDiffers, Some(place), cause, Some(difference));
+        }
+        let book = self.special(&Place::Sink(Sink::Adjustment));
+        if difference < 0 {
+            self.post(cause, Node::Place(place), Node::Place(book), Some(-difference), Mark::Plain);
+        } else {
+            self.link_from_all(cause, Node::Place(place), Some(difference));
+            self.post(cause, Node::Place(book), Node::Place(place), Some(difference), Mark::Plain);
+        }
+        self.slices[at].disturbed = true;
+    }
+
+    /// Links for what was never paid, intervals that last, episodes.
+    pub(super) fn finish(mut self) -> Settlement {
+        for at in 0..self.slices.len() {
+            self.end_negative(at, None);
+            let place = self.slices[at].place;
+            for debt in std::mem::take(&mut self.slices[at].debts) {
+                let key = Key::end_of(debt.at);
+                let cause = Cause { key, fact: debt.fact, stated: None, latest: debt.at };
+                self.link_from_all(cause, Node::Place(place), Some(debt.amount));
+            }
+        }
+        let mut slices: Vec<Slice> = Vec::with_capacity(self.slices.len());
+        for mut state in self.slices {
+            state.close_instant();
+            let zeros = if state.disturbed { Vec::new() } else { state.zeros };
+            slices.push(Slice {
+                balance: state.balance,
+                place: state.place,
+                first_in: state.first_in,
+                arrived: state.arrived,
+                zeros: zeros.into_boxed_slice(),
+                unknown: state.unknown,
+                assumed: state.assumed,
+                disturbed: state.disturbed,
+            });
+        }
+        debug_assert!(self.flows.iter().all(|flow| flow.at <= self.as_of));
+        Settlement {
+            batch: self.batch,
+            measure: self.measure,
+            flows: self.flows,
+            slices,
+            exceptions: self.exceptions,
+        }
+    }
+}
+
+fn place_of(node: Node) -> Option<PlaceIx> {
+    match node {
+        Node::Place(place) => Some(place),
+        _ => None,
+    }
+}
