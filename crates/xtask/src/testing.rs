@@ -33,7 +33,10 @@ pub fn run(workspace: &Workspace, full: bool, filter: Option<&str>) -> Result<()
     }
     if nextest {
         let mut tests = cargo();
-        tests.args(["nextest", "run", "--workspace", "--no-fail-fast"]);
+        tests.args(["nextest", "run", "--workspace"]);
+        if full {
+            tests.args(["--profile", "full"]);
+        }
         process::run(tests.args(filter))?;
     } else {
         let mut tests = cargo();

@@ -3,6 +3,7 @@
 //! Every rule is a function from the checkout's text to findings, so each is tested on small invented
 //! checkouts; none reads a file or runs a program by itself.
 
+mod absence;
 mod assertions;
 mod manifest;
 mod rooms;
@@ -26,7 +27,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
         return Ok(());
     }
     Err(Error::Findings(format!(
-        "tidy found {} things",
+        "tidy: {} findings",
         findings.len()
     )))
 }

@@ -55,7 +55,10 @@ fn binary(folder: &Path) -> PathBuf {
 /// whole.
 fn fetch(workspace: &Workspace, folder: &Path) -> Result<()> {
     let python = python()?;
-    let partial = folder.with_extension(format!("partial-{}", std::process::id()));
+    let partial = workspace
+        .target
+        .join("tools")
+        .join(format!("partial-{}", std::process::id()));
     for stale in [partial.as_path(), folder] {
         if stale.exists() {
             std::fs::remove_dir_all(stale).map_err(Error::file("remove", stale))?;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-use super::{File, Finding, Tree, assertions};
+use super::{File, Finding, Tree, absence, assertions};
 
 const UNREADABLE: &str = "unreadable";
 const FILE_SIZE: &str = "file-size";
@@ -16,7 +16,6 @@ const UNFINISHED: &str = "unfinished";
 const IGNORED: &str = "ignored-test";
 const PRINT: &str = "print";
 const UNWRAP: &str = "unwrap";
-const IMPURE: &str = "impure";
 
 /// Most lines of production code that one file may have, comments and blank ones included.
 const MOST_LINES: usize = 800;
@@ -32,7 +31,6 @@ const EXACT_ROOMS: [&str; 6] = [
 ];
 /// Rooms that may write to the terminal: the binary, and those that only people at work run.
 const SPEAKING_ROOMS: [&str; 3] = ["lotline", "xtask", "testkit"];
-const PURE_ROOMS: [&str; 1] = ["domain"];
 
 /// A file of Rust as a flat list of tokens.
 pub struct Source<'t> {
@@ -108,6 +106,11 @@ impl<'t> Source<'t> {
             Kind::Open(open, close) if open == delimiter => Some(close),
             _ => None,
         }
+    }
+
+    /// Index after the `::` that follows the word at `at`.
+    pub fn path_continues(&self, at: usize) -> Option<usize> {
+        (self.is_mark(at + 1, ':') && self.is_mark(at + 2, ':')).then_some(at + 3)
     }
 
     /// First and last index inside the brackets, and the index after, of the attribute that starts at
@@ -310,6 +313,7 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
         check_file(source, &mut findings);
         check_tokens(source, &mut findings);
     }
+    findings.extend(absence::check(&sources));
     findings.extend(assertions::check(&sources));
     findings
 }
@@ -346,7 +350,6 @@ fn check_tokens(source: &Source<'_>, findings: &mut Vec<Finding>) {
             ignored_test(source, at),
             print(source, at),
             unwrap(source, at),
-            impure(source, at),
         ];
         for (rule, advice) in found.into_iter().flatten() {
             findings.push(Finding {
@@ -467,45 +470,12 @@ fn unwrap(source: &Source<'_>, at: usize) -> Found {
     })
 }
 
-fn impure(source: &Source<'_>, at: usize) -> Found {
-    if !PURE_ROOMS.contains(&source.room()?) || source.is_test(source.tokens[at].line) {
-        return None;
-    }
-    let path_word = |at: usize| {
-        (source.is_mark(at + 1, ':') && source.is_mark(at + 2, ':'))
-            .then(|| source.word(at + 3))
-            .flatten()
-    };
-    let what = match source.word(at)? {
-        "async" | "await" => "async",
-        "SystemTime" => "a clock",
-        "Utc" | "Local" | "Instant" if path_word(at) == Some("now") => "a clock",
-        "std" if names_effects(source, at + 3) => "I/O",
-        _ => return None,
-    };
-    Some((
-        IMPURE,
-        format!("{what} in a room that decides; let the caller do it and pass the value in"),
-    ))
-}
-
-/// Whether a module of `std` that touches the world is named at `at`, alone or in braces.
-fn names_effects(source: &Source<'_>, at: usize) -> bool {
-    const EFFECTS: [&str; 6] = ["fs", "io", "net", "env", "process", "thread"];
-    let range = source
-        .close_of(at, '{')
-        .map_or(at..at + 1, |close| at..close);
-    range
-        .filter_map(|at| source.word(at))
-        .any(|word| EFFECTS.contains(&word))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::tests::{breaks, passes, rules};
     use super::{
-        FILE_SIZE, FLOAT, GLOB, IGNORED, IMPURE, MOD_RS, MOST_LINES, PRINT, UNFINISHED, UNREADABLE,
-        UNWRAP, is_float,
+        FILE_SIZE, FLOAT, GLOB, IGNORED, MOD_RS, MOST_LINES, PRINT, UNFINISHED, UNREADABLE, UNWRAP,
+        is_float,
     };
 
     #[test]
@@ -616,21 +586,6 @@ mod tests {
             "crates/bus/src/lib.rs",
             "fn f(x: Option<u8>) -> u8 { x.unwrap_or(1) + x.expect(\"set above\") }\n#[cfg(test)]\nmod tests {\n    fn g() { f(None).unwrap(); }\n}\n",
         );
-    }
-
-    #[test]
-    fn the_deciding_room_touches_nothing() {
-        breaks(
-            IMPURE,
-            "crates/domain/src/decide.rs",
-            "use std::{fmt, fs};\nfn f() { let now = chrono::Utc::now(); }\nasync fn g() {}\nfn h() { std::thread::yield_now(); }\n",
-            &[1, 2, 3, 4],
-        );
-        passes(
-            "crates/domain/src/decide.rs",
-            "use std::{fmt, time::Duration};\nstruct Instant;\nfn f(now: Instant) {}\n",
-        );
-        passes("crates/bus/src/lib.rs", "use std::fs;\nasync fn g() {}\n");
     }
 
     #[test]
