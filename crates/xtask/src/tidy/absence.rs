@@ -58,8 +58,10 @@ const fn naive(head: &'static str, names: &'static [&'static str]) -> Absence {
     }
 }
 
-/// Places where time is an argument and nothing waits.
+/// Where the time of day is an argument and nothing is async.
 const TIMELESS: [&str; 2] = ["crates/domain/src/", "crates/ledger/src/"];
+/// Where no time passes at all: the ledger may wait with a limit, a decision may not.
+const INSTANT: &str = "crates/domain/src/";
 
 pub fn check(sources: &[Source<'_>]) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -110,6 +112,8 @@ impl Absence {
     }
 }
 
+const CLOCK: &str = "this room reads no clock; take the time as an argument";
+
 fn waits_or_reads_clock(source: &Source<'_>, at: usize) -> Option<&'static str> {
     if !TIMELESS
         .iter()
@@ -123,10 +127,9 @@ fn waits_or_reads_clock(source: &Source<'_>, at: usize) -> Option<&'static str> 
     };
     match source.word(at)? {
         "async" | "await" => Some("this room is not async; let the caller wait"),
-        "SystemTime" => Some("this room reads no clock; take the time as an argument"),
-        "Utc" | "Local" | "Instant" => {
-            asks_now().map(|()| "this room reads no clock; take the time as an argument")
-        }
+        "SystemTime" => Some(CLOCK),
+        "Utc" | "Local" => asks_now().map(|()| CLOCK),
+        "Instant" if source.path.starts_with(INSTANT) => asks_now().map(|()| CLOCK),
         _ => None,
     }
 }
@@ -159,6 +162,19 @@ mod tests {
         passes(
             "crates/ledger/src/segment.rs",
             "#[cfg(test)]\nmod tests {\n    use std::fs::File;\n}\n",
+        );
+    }
+
+    #[test]
+    fn a_wait_may_have_a_limit_and_a_decision_has_no_clock() {
+        let limit = "fn f() { let end = std::time::Instant::now(); }\n";
+        passes("crates/ledger/src/view.rs", limit);
+        breaks(ABSENT, "crates/domain/src/decide.rs", limit, &[1]);
+        breaks(
+            ABSENT,
+            "crates/ledger/src/view.rs",
+            "fn f() { let now = std::time::SystemTime::now(); }\n",
+            &[1],
         );
     }
 
