@@ -282,4 +282,7 @@ pub enum DamageKind {
     /// A key index differs from its segment; it is rebuilt when the ledger is opened for writing.
     #[error("the key index is damaged")]
     Index,
+    /// The keyring is damaged, or of another ledger.
+    #[error("the keyring is damaged")]
+    Keyring,
 }

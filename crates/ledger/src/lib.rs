@@ -29,10 +29,12 @@ mod chain;
 mod error;
 mod files;
 mod frame;
+mod group;
 mod hash;
 mod head;
 mod ids;
 mod index;
+mod keyring;
 mod load;
 mod reader;
 mod recovery;
@@ -48,7 +50,9 @@ pub use error::{
     AppendError, Damage, DamageKind, Failure, NewerFormat, OpenError, ReadError, Rejected,
 };
 pub use frame::{CommitHeader, Entry, Event, EventRef, Frame, FrameError};
+pub use group::{GroupError, GroupOptions, GroupWriter, Outcome};
 pub use ids::{CommitHash, CommitNumber, Epoch, EventHash, Key, LedgerId, Micros, Position};
+pub use keyring::{KeyId, KeyState, Keyring, KeyringError, Secret};
 pub use reader::{Frames, Reader, WatchId};
 pub use recovery::{Cut, Recovery};
 pub use storage::{Access, LockError, LockGuard, OsStorage, Storage, StorageFile};
