@@ -765,6 +765,18 @@ impl Book {
         self.find_place(place).expect("a book begins with the places that settlement needs")
     }
 
+    /// True when master data was recorded after a commit, or a correction of any.
+    pub fn master_changed_after(&self, known: CommitNo) -> bool {
+        let later = |deed: &DeedIx| {
+            let fact = self.deed_row(*deed).fact;
+            self.fact(fact).commit > known.0
+                || self.corrections.get(&self.fact(fact).id).is_some_and(|all| {
+                    all.iter().any(|(correction, _)| self.fact(*correction).commit > known.0)
+                })
+        };
+        self.master.iter().any(later)
+    }
+
     /// The pseudo-batch of a code, if any fact named it barely.
     pub(crate) fn pseudo_of(&self, code: NameNo) -> Option<BatchIx> {
         if self.pseudo_batches == 0 {

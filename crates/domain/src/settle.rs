@@ -4,22 +4,30 @@
 //! It never looks at positions to decide who comes first, and never at facts outside of its bounds.
 
 mod candidates;
+mod hold;
 mod master;
 mod measure;
+mod run;
 mod standing;
 mod sweep;
+mod vessel;
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use crate::book::{BatchIx, Book, Deed, DeedIx, EndKind, FactIx, FlowIx, PlaceIx, PlaceKind, RunIx};
 use crate::effect::Phase;
 use crate::fact::MixModel;
+use crate::id::{Place, Sink, unknown_party};
 use crate::quantity::Stated;
 use crate::time::CommitNo;
 use crate::unit::Unit;
 
 pub(crate) use self::master::Master;
+pub use self::hold::{Covers, balance_at};
 pub use self::measure::Measure;
+pub use self::run::{RunBalance, RunLeg, RunSettlement};
+pub use self::vessel::{Contact, Draw, Fill, VesselSettlement};
 use self::standing::Timelines;
 
 /// Step order: effective instant, the source's own sequence, phase, event id, leg.
@@ -238,9 +246,61 @@ pub struct Settlement {
     pub slices: Vec<Slice>,
     /// Its own discrepancies.
     pub exceptions: Vec<Exception>,
+    /// Numbers of the flows by source and by destination, where there are many.
+    by_end: Option<Box<ByEnd>>,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct ByEnd {
+    from: Vec<u32>,
+    to: Vec<u32>,
+}
+
+/// Up to this many flows a linear look is as fast as an index.
+const INDEX_FROM: usize = 24;
+
 impl Settlement {
+    fn index(&mut self) {
+        if self.flows.len() <= INDEX_FROM {
+            return;
+        }
+        let all = 0..u32::try_from(self.flows.len()).expect("fewer than 2^32 flows of a batch");
+        let (mut from, mut to): (Vec<u32>, Vec<u32>) = (all.clone().collect(), all.collect());
+        from.sort_by_key(|&at| self.flows[at as usize].from);
+        to.sort_by_key(|&at| self.flows[at as usize].to);
+        self.by_end = Some(Box::new(ByEnd { from, to }));
+    }
+
+    /// The flows and links out of a node, in step order.
+    pub fn flows_from(&self, node: Node) -> impl Iterator<Item = &Settled> {
+        let by_end = self.by_end.as_ref().map(|by_end| by_end.from.as_slice());
+        self.at_end(by_end, node, |flow| flow.from)
+    }
+
+    /// The flows and links into a node, in step order.
+    pub fn flows_to(&self, node: Node) -> impl Iterator<Item = &Settled> {
+        let by_end = self.by_end.as_ref().map(|by_end| by_end.to.as_slice());
+        self.at_end(by_end, node, |flow| flow.to)
+    }
+
+    fn at_end<'s>(
+        &'s self,
+        order: Option<&'s [u32]>,
+        node: Node,
+        end: impl Fn(&Settled) -> Node + Copy + 's,
+    ) -> impl Iterator<Item = &'s Settled> {
+        let ordered = order.map_or(&[][..], |order| {
+            let first = order.partition_point(|&at| end(&self.flows[at as usize]) < node);
+            let many = order[first..].partition_point(|&at| end(&self.flows[at as usize]) == node);
+            &order[first..first + many]
+        });
+        let linear = if order.is_none() { &self.flows[..] } else { &[][..] };
+        ordered
+            .iter()
+            .map(|&at| &self.flows[at as usize])
+            .chain(linear.iter().filter(move |flow| end(flow) == node))
+    }
+
     /// The slice at a place.
     pub fn slice(&self, place: PlaceIx) -> Option<&Slice> {
         self.slices.iter().find(|slice| slice.place == place)
@@ -252,8 +312,29 @@ impl Settlement {
 pub struct Settler<'a> {
     pub(crate) book: &'a Book,
     pub(crate) known: CommitNo,
-    pub(crate) master: Master,
+    pub(crate) master: Arc<Master>,
+    pub(crate) special: Special,
     timelines: Timelines,
+}
+
+/// The places that settlement itself moves things from and to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Special {
+    pub(crate) unplaced: PlaceIx,
+    pub(crate) unexplained: PlaceIx,
+    pub(crate) adjustment: PlaceIx,
+    pub(crate) unknown_party: PlaceIx,
+}
+
+/// Master data in force at a commit, to be shared between settlers of the same commit.
+#[derive(Debug, Clone)]
+pub struct MasterData(Arc<Master>);
+
+impl MasterData {
+    /// What is in force at a commit.
+    pub fn at(book: &Book, known: CommitNo) -> Self {
+        Self(Arc::new(Master::at(book, known)))
+    }
 }
 
 /// What a step settles.
@@ -266,7 +347,18 @@ enum Step {
 impl<'a> Settler<'a> {
     /// A settler for all that is known at a commit.
     pub fn new(book: &'a Book, known: CommitNo) -> Self {
-        Self { book, known, master: Master::at(book, known), timelines: Timelines::default() }
+        Self::with_master(book, known, &MasterData::at(book, known))
+    }
+
+    /// A settler with the master data that is in force at its commit.
+    pub fn with_master(book: &'a Book, known: CommitNo, master: &MasterData) -> Self {
+        let special = Special {
+            unplaced: book.special_place(&Place::Unplaced),
+            unexplained: book.special_place(&Place::Sink(Sink::Unexplained)),
+            adjustment: book.special_place(&Place::Sink(Sink::Adjustment)),
+            unknown_party: book.special_place(&Place::Party(unknown_party())),
+        };
+        Self { book, known, master: master.0.clone(), special, timelines: Timelines::default() }
     }
 
     /// The book that it settles.
@@ -312,7 +404,7 @@ impl<'a> Settler<'a> {
 
     /// Where the goods in a container were over time: each station from when on, its top place.
     pub fn stations(&self, container: PlaceIx, as_of: i64) -> Vec<(i64, Option<PlaceIx>)> {
-        self.station_tops(container, as_of)
+        self.station_causes(container, as_of).into_iter().map(|(at, top, _)| (at, top)).collect()
     }
 
     /// The batch that a pseudo-batch stands for: the only one known with its code.
@@ -396,7 +488,9 @@ impl<'a> Settler<'a> {
                 break;
             }
         }
-        sweep.finish()
+        let mut settlement = sweep.finish();
+        settlement.index();
+        settlement
     }
 
     /// All steps in force that concern a batch, in order, and the measure that keeps them exact.

@@ -86,11 +86,6 @@ impl<R: Copy + Eq + std::hash::Hash> Rows<R> {
         self.rows.len()
     }
 
-    /// All of them, in order.
-    pub(crate) fn all(&self) -> &[R] {
-        &self.rows
-    }
-
     /// The number of a row, if it is known.
     pub(crate) fn find(&self, row: &R) -> Option<u32> {
         self.index.find(Self::hash(row), |&at| self.rows[at as usize] == *row).copied()

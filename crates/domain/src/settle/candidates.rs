@@ -1,7 +1,6 @@
 //! Where a quantity was taken from: named sources with what lies in them, and sources nobody named.
 
 use crate::book::{Deed, PlaceIx, PlaceKind};
-use crate::id::{Place, Sink};
 
 use super::master::deed_order;
 use super::sweep::Sweep;
@@ -89,7 +88,7 @@ impl Sweep<'_, '_> {
     pub(super) fn take_named(&self, place: PlaceIx, to: Node, wanted: Option<i128>, key: Key) -> Taken {
         let mut taken = Taken::new(wanted);
         let loose = self.find(place).filter(|&at| self.slices[at].has_some());
-        let very_place = to == Node::Place(self.settler.book.special_place(&Place::Sink(Sink::Adjustment)));
+        let very_place = to == Node::Place(self.settler.special.adjustment);
         let within = |other: PlaceIx| {
             !very_place && other != place && Node::Place(other) != to && self.settler.lies_in(other, place, key)
         };

@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 
 use rustc_hash::FxHashMap;
 
-use crate::book::{Book, Deed, EndKind, FactIx, FlowIx, PlaceIx, PlaceKind};
+use crate::book::{Deed, EndKind, FactIx, FlowIx, PlaceIx, PlaceKind};
 use crate::effect::{ContainerMove, Phase};
 use crate::id::Place;
 
@@ -82,14 +82,15 @@ impl Settler<'_> {
         }
     }
 
-    pub(super) fn station_tops(&self, container: PlaceIx, as_of: i64) -> Vec<(i64, Option<PlaceIx>)> {
+    /// When the goods in a container came to be where, and by which fact.
+    pub(super) fn station_causes(&self, container: PlaceIx, as_of: i64) -> Vec<(i64, Option<PlaceIx>, FactIx)> {
         // A container's place changes with its own stations and with those of what it stands in.
-        let mut changes: Vec<i64> = Vec::new();
+        let mut changes: Vec<(i64, FactIx)> = Vec::new();
         let mut around = vec![container];
         for depth in 0..around.len().max(DEPTH_MAX) {
             let Some(&at) = around.get(depth) else { break };
             for station in self.timeline(at).iter() {
-                changes.push(station.key.instant);
+                changes.push((station.key.instant, station.key.fact));
                 if let Some(place) = station.place
                     && self.book.place_kind(place) == PlaceKind::Container
                     && !around.contains(&place)
@@ -98,10 +99,17 @@ impl Settler<'_> {
                 }
             }
         }
-        changes.retain(|instant| *instant <= as_of);
+        changes.retain(|(instant, _)| *instant <= as_of);
         changes.sort_unstable();
-        changes.dedup();
-        changes.into_iter().map(|instant| (instant, self.top(container, Key::end_of(instant)))).collect()
+        changes.dedup_by_key(|change| change.0);
+        let mut stations: Vec<(i64, Option<PlaceIx>, FactIx)> = Vec::new();
+        for (instant, fact) in changes {
+            let top = self.top(container, Key::end_of(instant));
+            if stations.last().is_none_or(|last| last.1 != top) {
+                stations.push((instant, top, fact));
+            }
+        }
+        stations
     }
 
     fn timeline(&self, container: PlaceIx) -> std::rc::Rc<Vec<Station>> {

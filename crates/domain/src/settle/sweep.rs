@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashMap;
 
 use crate::book::{BatchIx, Deed, DeedIx, EndKind, FactIx, FlowIx, PlaceIx, PlaceKind};
-use crate::id::{Place, Sink};
 
 use super::candidates::Taken;
 use super::measure::Statement;
@@ -154,11 +153,6 @@ impl<'s, 'b> Sweep<'s, 'b> {
         at
     }
 
-    /// The place of a name that the book is sure to know, or a stand-in that no fact mentions.
-    fn special(&self, place: &Place) -> PlaceIx {
-        self.settler.book.special_place(place)
-    }
-
     pub(super) fn exception(&mut self, kind: ExceptionKind, place: Option<PlaceIx>, cause: Cause, amount: Option<i128>) {
         let at = cause.key.instant;
         let batch = Some(self.batch);
@@ -180,7 +174,7 @@ impl<'s, 'b> Sweep<'s, 'b> {
             (EndKind::Run(run), _) => Node::Run(run),
             // Out of a container onto itself: beside it.
             (EndKind::Place(to), EndKind::Place(from)) if to == from && self.kind(to) == PlaceKind::Container => {
-                Node::Place(self.settler.beside(to, key).unwrap_or_else(|| self.special(&Place::Unplaced)))
+                Node::Place(self.settler.beside(to, key).unwrap_or_else(|| self.settler.special.unplaced))
             }
             (EndKind::Place(place), _) => Node::Place(place),
             _ => unreachable!("a flow goes to a place or a run"),
@@ -206,7 +200,7 @@ impl<'s, 'b> Sweep<'s, 'b> {
                 let taken = self.take_unstated(to, amount, key, by, false);
                 self.post_taken(cause, &taken, to, None);
                 if let Some(excess) = taken.excess() {
-                    let party = self.special(&Place::Party(crate::id::unknown_party()));
+                    let party = self.settler.special.unknown_party;
                     self.arrive(cause, Node::Supply(party), to, excess);
                 }
             }
@@ -256,7 +250,7 @@ impl<'s, 'b> Sweep<'s, 'b> {
 
     fn pay_unplaced(&mut self, cause: Cause, to: Node, amount: Option<i128>) {
         let (Node::Place(place), Some(amount)) = (to, amount) else { return };
-        let unplaced = self.special(&Place::Unplaced);
+        let unplaced = self.settler.special.unplaced;
         let Some(at) = self.find(unplaced) else { return };
         let owed = -self.slices[at].balance;
         if owed <= 0 || place == unplaced || !self.has_slice(place) || !self.settler.inside(place, cause.key) {
@@ -279,14 +273,14 @@ impl<'s, 'b> Sweep<'s, 'b> {
             _ => true,
         };
         if leaves {
-            let unplaced = self.special(&Place::Unplaced);
+            let unplaced = self.settler.special.unplaced;
             self.post(cause, Node::Place(unplaced), to, excess, Mark::Plain);
             if excess.is_none() {
                 self.exception(ExceptionKind::SourceUnknown, Some(unplaced), cause, None);
             }
             return;
         }
-        let nowhere = self.special(&Place::Sink(Sink::Unexplained));
+        let nowhere = self.settler.special.unexplained;
         self.exception(ExceptionKind::SourceUnknown, place_of(to), cause, excess);
         self.link_from_all(cause, to, excess);
         self.arrive(cause, Node::Place(nowhere), to, excess);
@@ -476,7 +470,7 @@ impl<'s, 'b> Sweep<'s, 'b> {
         match row.deed {
             Deed::Empty { place, to } => {
                 let to = to.or_else(|| self.settler.beside(place, key));
-                let to = to.unwrap_or_else(|| self.special(&Place::Unplaced));
+                let to = to.unwrap_or_else(|| self.settler.special.unplaced);
                 self.empty(cause, place, to);
             }
             Deed::Count { at, quantity, second, .. } => self.count(cause, at, &(quantity, second)),
@@ -492,7 +486,7 @@ impl<'s, 'b> Sweep<'s, 'b> {
         }
         if open {
             if balance < 0 {
-                let nowhere = self.special(&Place::Sink(Sink::Unexplained));
+                let nowhere = self.settler.special.unexplained;
                 self.post(cause, Node::Place(nowhere), Node::Place(place), Some(-balance), Mark::Plain);
             }
             self.post(cause, Node::Place(place), Node::Place(to), None, Mark::Plain);
@@ -518,7 +512,7 @@ impl<'s, 'b> Sweep<'s, 'b> {
         if !open {
             self.exception(ExceptionKind::CountDiffers, Some(place), cause, Some(difference));
         }
-        let book = self.special(&Place::Sink(Sink::Adjustment));
+        let book = self.settler.special.adjustment;
         if difference < 0 {
             self.post(cause, Node::Place(place), Node::Place(book), Some(-difference), Mark::Plain);
         } else {
@@ -561,6 +555,7 @@ impl<'s, 'b> Sweep<'s, 'b> {
             flows: self.flows,
             slices,
             exceptions: self.exceptions,
+            by_end: None,
         }
     }
 }

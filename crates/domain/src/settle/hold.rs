@@ -1,0 +1,309 @@
+//! What a hold covers: its batch or slice, and what comes of it (ruling 32).
+
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+
+use crate::book::{BatchIx, Deed, DeedIx, EndKind, FactIx, NameNo, PlaceIx, PlaceKind, RunIx};
+use crate::fact::{CleanGrade, RunKind};
+use crate::id::{HoldId, Sink};
+
+use super::master::deed_order;
+use super::{Exception, ExceptionKind, Node, Settlement, Settler};
+
+/// One hold and what it covers.
+#[derive(Debug, Clone)]
+struct Cover {
+    hold: NameNo,
+    from: i64,
+    /// When it ended; a flow at that very instant is still under it.
+    until: Option<i64>,
+    /// From when on; without a place the whole batch.
+    covered: FxHashMap<(BatchIx, Option<PlaceIx>), i64>,
+}
+
+/// All holds in force, with what they cover.
+#[derive(Debug, Clone, Default)]
+pub struct Covers {
+    holds: Vec<Cover>,
+    /// Releases of a batch: when.
+    released: FxHashMap<BatchIx, Vec<i64>>,
+}
+
+impl Covers {
+    /// True when no hold was ever set.
+    pub fn is_empty(&self) -> bool {
+        self.holds.is_empty()
+    }
+
+    fn released_between(&self, batch: BatchIx, from: i64, until: i64) -> bool {
+        // A release at the very moment of a movement: the movement still counts as under hold.
+        self.released.get(&batch).is_some_and(|all| all.iter().any(|at| *at >= from && *at < until))
+    }
+
+    fn on(&self, batch: BatchIx, place: Option<PlaceIx>, at: i64) -> Vec<NameNo> {
+        let mut holds = Vec::new();
+        for cover in &self.holds {
+            if cover.from > at || cover.until.is_some_and(|until| until < at) {
+                continue;
+            }
+            let whole = cover.covered.get(&(batch, None));
+            let part = place.and_then(|place| cover.covered.get(&(batch, Some(place))));
+            let since = whole.into_iter().chain(part).min();
+            if since.is_some_and(|since| *since <= at) && !self.released_between(batch, cover.from, at) {
+                holds.push(cover.hold);
+            }
+        }
+        holds.sort_unstable();
+        holds.dedup();
+        holds
+    }
+
+    /// All batches that any hold covers or covered.
+    pub fn batches(&self) -> Vec<BatchIx> {
+        let mut all: Vec<BatchIx> =
+            self.holds.iter().flat_map(|cover| cover.covered.keys().map(|(batch, _)| *batch)).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+}
+
+impl Settler<'_> {
+    /// The holds that cover a slice at the end of an instant, by id.
+    pub fn holds_on(&self, covers: &Covers, batch: BatchIx, place: PlaceIx, at: i64) -> Vec<HoldId> {
+        let after = at.saturating_add(1);
+        let mut holds: Vec<HoldId> =
+            covers.on(batch, Some(place), after).into_iter().map(|hold| self.book.hold_id(hold)).collect();
+        holds.sort();
+        holds
+    }
+
+    /// The holds that cover a movement out of a slice at an instant; a tie counts as under hold.
+    pub fn holds_over(&self, covers: &Covers, batch: BatchIx, place: PlaceIx, at: i64) -> Vec<HoldId> {
+        let mut holds: Vec<HoldId> =
+            covers.on(batch, Some(place), at).into_iter().map(|hold| self.book.hold_id(hold)).collect();
+        holds.sort();
+        holds
+    }
+
+    /// All holds known and set up to an instant, with what they cover. `settlement` gives the settlement
+    /// of a batch within the same bounds.
+    pub fn covers<'s>(
+        &self,
+        as_of: i64,
+        settlement: &impl Fn(BatchIx) -> std::borrow::Cow<'s, Settlement>,
+    ) -> Covers {
+        let mut deeds: Vec<DeedIx> = self.book.hold_deeds().to_vec();
+        deeds.retain(|deed| {
+            let fact = self.book.deed_row(*deed).fact;
+            self.book.in_force(fact, self.known) && self.book.fact(fact).instant <= as_of
+        });
+        if deeds.is_empty() {
+            return Covers::default();
+        }
+        deeds.sort_by(|a, b| deed_order(self.book, *a, *b));
+        let mut covers = Covers::default();
+        let mut targets: Vec<(BatchIx, Option<PlaceIx>)> = Vec::new();
+        for deed in deeds {
+            let row = self.book.deed_row(deed);
+            let at = self.book.fact(row.fact).instant;
+            match &row.deed {
+                Deed::Hold { hold, batch, slice } => {
+                    covers.holds.push(Cover { hold: *hold, from: at, until: None, covered: FxHashMap::default() });
+                    targets.push((self.resolve(*batch), *slice));
+                }
+                Deed::ReleaseHold { hold } => {
+                    for cover in covers.holds.iter_mut().filter(|cover| cover.hold == *hold) {
+                        cover.until.get_or_insert(at);
+                    }
+                }
+                Deed::ReleaseBatch { batch } => {
+                    let batch = self.resolve(*batch);
+                    for (cover, target) in covers.holds.iter_mut().zip(&targets) {
+                        if target.0 == batch {
+                            cover.until.get_or_insert(at);
+                        }
+                    }
+                    covers.released.entry(batch).or_default().push(at);
+                }
+                _ => {}
+            }
+        }
+        let released = std::mem::take(&mut covers.released);
+        for (cover, target) in covers.holds.iter_mut().zip(&targets) {
+            self.spread(cover, *target, as_of, &released, settlement);
+        }
+        // A release of the held batch itself ended its holds; it lifts nothing that was held later.
+        covers.released = released;
+        covers
+    }
+
+    fn spread<'s>(
+        &self,
+        cover: &mut Cover,
+        target: (BatchIx, Option<PlaceIx>),
+        as_of: i64,
+        released: &FxHashMap<BatchIx, Vec<i64>>,
+        settlement: &impl Fn(BatchIx) -> std::borrow::Cow<'s, Settlement>,
+    ) {
+        let from = cover.from;
+        let mut queue = VecDeque::from([(target, from)]);
+        while let Some(((batch, place), since)) = queue.pop_front() {
+            let known = cover.covered.entry((batch, place)).or_insert(i64::MAX);
+            if *known <= since {
+                continue;
+            }
+            *known = since;
+            let lifted = |at: i64| {
+                batch != target.0
+                    && released.get(&batch).is_some_and(|all| all.iter().any(|r| *r >= from && *r <= at))
+            };
+            match place {
+                None => {
+                    for (made, at) in self.made_of(batch, as_of, None) {
+                        if !lifted(at) {
+                            queue.push_back(((made, None), from));
+                        }
+                    }
+                }
+                Some(place) => {
+                    for flow in &settlement(batch).flows {
+                        if !flow.in_book() || flow.from != Node::Place(place) || flow.at < since || lifted(flow.at) {
+                            continue;
+                        }
+                        match flow.to {
+                            Node::Place(to) if self.book.place_kind(to) != PlaceKind::Sink => {
+                                queue.push_back(((batch, Some(to)), flow.at));
+                            }
+                            Node::Run(run) => {
+                                for (made, at) in self.outputs_at(run, batch, as_of) {
+                                    queue.push_back((made, at.max(since)));
+                                }
+                            }
+                            _ => {}
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn passes(&self, kind: RunKind) -> bool {
+        kind != RunKind::Production || self.holds_pass_runs()
+    }
+
+    /// The batches made of one directly: by runs and out of vessels, with the moment of the output.
+    fn made_of(&self, batch: BatchIx, as_of: i64, only: Option<RunIx>) -> Vec<(BatchIx, i64)> {
+        let mut made = Vec::new();
+        let mut vessels: Vec<PlaceIx> = Vec::new();
+        let names = std::iter::once(batch).chain(self.aliases(batch));
+        for flow in names.flat_map(|name| self.book.flows_of_batch(name)) {
+            let row = self.book.stated(flow);
+            if !self.book.in_force(row.fact, self.known) || self.book.fact(row.fact).instant > as_of {
+                continue;
+            }
+            match row.to.kind() {
+                EndKind::Run(run) if only.is_none_or(|only| only == run) => {
+                    let run = self.run(run, as_of);
+                    if !self.passes(run.kind) {
+                        continue;
+                    }
+                    let Some(input) = run.inputs.iter().find(|input| input.flow == flow) else { continue };
+                    let reached = run.outputs.iter().filter(|output| run.connects(input, output));
+                    made.extend(reached.map(|output| (output.batch, output.at)));
+                }
+                EndKind::Place(place) if self.book.place_kind(place) == PlaceKind::Vessel => vessels.push(place),
+                _ => {}
+            }
+        }
+        if self.holds_pass_runs() {
+            vessels.sort_unstable();
+            vessels.dedup();
+            for vessel in vessels {
+                let settlement = |batch| std::borrow::Cow::Owned(self.settle(batch, as_of));
+                let settled = self.vessel(vessel, as_of, CleanGrade(1), &settlement);
+                for draw in &settled.draws {
+                    let of_it = |part: &(usize, _)| settled.fills[part.0].batch == batch;
+                    if draw.parts.iter().any(of_it) || draw.paid_later.iter().any(of_it) {
+                        made.push((draw.batch, draw.at));
+                    }
+                }
+            }
+        }
+        made
+    }
+
+    /// The slices that a run's outputs entered.
+    fn outputs_at(&self, run: RunIx, batch: BatchIx, as_of: i64) -> Vec<((BatchIx, Option<PlaceIx>), i64)> {
+        let told = self.run(run, as_of);
+        if !self.passes(told.kind) {
+            return Vec::new();
+        }
+        let mut entered = Vec::new();
+        for input in told.inputs.iter().filter(|input| input.batch == batch) {
+            for output in told.outputs.iter().filter(|output| told.connects(input, output)) {
+                if let EndKind::Place(place) = self.book.stated(output.flow).to.kind() {
+                    entered.push(((output.batch, Some(place)), output.at));
+                }
+            }
+        }
+        entered
+    }
+
+    /// Movements of a batch under hold.
+    pub fn hold_exceptions(&self, covers: &Covers, settled: &Settlement, as_of: i64) -> Vec<Exception> {
+        let mut found = Vec::new();
+        let batch = settled.batch;
+        let mut add = |kind, place, cause: FactIx, at| {
+            found.push(Exception { kind, batch: Some(batch), place: Some(place), cause, at, until: None, amount: None });
+        };
+        for flow in settled.flows.iter().filter(|flow| flow.in_book()) {
+            let Node::Place(from) = flow.from else { continue };
+            let kind = match flow.to {
+                Node::Run(run) if self.run(run, as_of).kind == RunKind::Production => ExceptionKind::ConsumedUnderHold,
+                Node::Place(to) => match (self.book.place_kind(to), self.book.sink(to)) {
+                    (PlaceKind::Transit, _) => ExceptionKind::ShippedUnderHold,
+                    (PlaceKind::Party, _) => ExceptionKind::DeliveredUnderHold,
+                    (_, Some(Sink::Consumed)) => ExceptionKind::ConsumedUnderHold,
+                    _ => continue,
+                },
+                _ => continue,
+            };
+            if !covers.on(batch, Some(from), flow.at).is_empty() {
+                add(kind, from, flow.fact, flow.at);
+            }
+        }
+        for slice in &settled.slices {
+            if self.book.place_kind(slice.place) != PlaceKind::Container {
+                continue;
+            }
+            for (at, top, cause) in self.station_causes(slice.place, as_of) {
+                let kind = match top.map(|top| self.book.place_kind(top)) {
+                    Some(PlaceKind::Transit) => ExceptionKind::ShippedUnderHold,
+                    Some(PlaceKind::Party) => ExceptionKind::DeliveredUnderHold,
+                    _ => continue,
+                };
+                let held = balance_at(settled, slice.place, at) > 0;
+                if held && !covers.on(batch, Some(slice.place), at).is_empty() {
+                    add(kind, slice.place, cause, at);
+                }
+            }
+        }
+        found
+    }
+}
+
+/// The balance of a slice at the end of an instant.
+pub fn balance_at(settled: &Settlement, place: PlaceIx, at: i64) -> i128 {
+    let here = Node::Place(place);
+    settled
+        .flows
+        .iter()
+        .filter(|flow| flow.in_book() && flow.at <= at)
+        .map(|flow| {
+            let amount = flow.amount.unwrap_or(0);
+            i128::from(flow.to == here) * amount - i128::from(flow.from == here) * amount
+        })
+        .sum()
+}
