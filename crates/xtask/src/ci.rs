@@ -11,13 +11,8 @@ type Check = fn(&Workspace) -> Result<()>;
 /// Runs every check, cheapest first, and the tests last unless they are run apart. A failed check does
 /// not keep the later ones from running: all that is to mend is told at once.
 pub fn run(workspace: &Workspace, test: bool) -> Result<()> {
-    let checks: [(&str, Check); 5] = [
-        ("format", format),
-        ("tidy", tidy::run),
-        ("schemas", schemas::check),
-        ("deny", deny),
-        ("clippy", clippy),
-    ];
+    let checks: [(&str, Check); 5] =
+        [("format", format), ("tidy", tidy::run), ("schemas", schemas::check), ("deny", deny), ("clippy", clippy)];
     let mut failed = Vec::new();
     for (name, check) in checks {
         println!("== {name}");
@@ -36,10 +31,7 @@ pub fn run(workspace: &Workspace, test: bool) -> Result<()> {
     if failed.is_empty() {
         return Ok(());
     }
-    Err(Error::Findings(format!(
-        "these checks failed: {}",
-        failed.join(", ")
-    )))
+    Err(Error::Findings(format!("these checks failed: {}", failed.join(", "))))
 }
 
 fn format(workspace: &Workspace) -> Result<()> {
@@ -53,15 +45,7 @@ fn clippy(workspace: &Workspace) -> Result<()> {
     if component_is_missing("clippy", "clippy")? {
         return Ok(());
     }
-    process::run(cargo(workspace).args([
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--quiet",
-        "--",
-        "-D",
-        "warnings",
-    ]))
+    process::run(cargo(workspace).args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))
 }
 
 /// Rust's usual installation has both components; a bare one may skip them by hand, never in CI.
@@ -69,8 +53,7 @@ fn component_is_missing(subcommand: &str, component: &str) -> Result<bool> {
     if process::has_cargo(subcommand) {
         return Ok(false);
     }
-    let message =
-        format!("cargo {subcommand} is not installed: `rustup component add {component}`");
+    let message = format!("cargo {subcommand} is not installed: `rustup component add {component}`");
     if process::in_ci() {
         return Err(Error::Missing(message));
     }
@@ -90,10 +73,7 @@ fn deny(workspace: &Workspace) -> Result<()> {
     }
     process::run(deny_check(workspace).args(["licenses", "bans", "sources"]))?;
     let mut advisories = deny_check(workspace);
-    let output = advisories
-        .arg("advisories")
-        .output()
-        .map_err(|source| process::start_error(&advisories, source))?;
+    let output = advisories.arg("advisories").output().map_err(|source| process::start_error(&advisories, source))?;
     let told = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() && told.contains("failed to fetch advisory database") {
         println!("SKIPPED: advisories: the database of advisories cannot be reached from here");

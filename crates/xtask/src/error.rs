@@ -38,11 +38,7 @@ impl Error {
     /// Makes a `map_err` for file access: what was tried, and where.
     pub fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
-        move |source| Self::File {
-            action,
-            path,
-            source,
-        }
+        move |source| Self::File { action, path, source }
     }
 
     /// Prints the error and its causes to standard error.

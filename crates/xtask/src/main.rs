@@ -80,16 +80,9 @@ impl Task {
         let mut rest = Arguments(rest.to_vec());
         let task = match task.as_str() {
             "help" | "--help" | "-h" => Self::Help,
-            "test" => Self::Test {
-                full: rest.flag("--full"),
-                filter: rest.word(),
-            },
-            "ci" => Self::Ci {
-                test: !rest.flag("--no-test"),
-            },
-            "schemas" => Self::Schemas {
-                check: rest.flag("--check"),
-            },
+            "test" => Self::Test { full: rest.flag("--full"), filter: rest.word() },
+            "ci" => Self::Ci { test: !rest.flag("--no-test") },
+            "schemas" => Self::Schemas { check: rest.flag("--check") },
             "tidy" => Self::Tidy,
             "mutants" => Self::Mutants { name: rest.word() },
             "tools" => Self::Tools,
@@ -111,10 +104,7 @@ impl Arguments {
     }
 
     fn word(&mut self) -> Option<String> {
-        let at = self
-            .0
-            .iter()
-            .position(|argument| !argument.starts_with('-'))?;
+        let at = self.0.iter().position(|argument| !argument.starts_with('-'))?;
         Some(self.0.remove(at))
     }
 
@@ -137,28 +127,16 @@ mod tests {
 
     #[test]
     fn flags_and_words_stand_in_any_order() {
-        let expected = Task::Test {
-            full: true,
-            filter: Some("law".to_owned()),
-        };
+        let expected = Task::Test { full: true, filter: Some("law".to_owned()) };
         assert_eq!(parse("test --full law").expect("understood"), expected);
         assert_eq!(parse("test law --full").expect("understood"), expected);
-        assert_eq!(
-            parse("ci --no-test").expect("understood"),
-            Task::Ci { test: false }
-        );
+        assert_eq!(parse("ci --no-test").expect("understood"), Task::Ci { test: false });
         assert_eq!(parse("").expect("understood"), Task::Help);
     }
 
     #[test]
     fn what_is_not_understood_is_refused() {
-        for line in [
-            "tests",
-            "test --fast",
-            "tidy crates",
-            "test one two",
-            "ci --full",
-        ] {
+        for line in ["tests", "test --fast", "tidy crates", "test one two", "ci --full"] {
             assert!(matches!(parse(line), Err(Error::Usage(_))), "{line}");
         }
     }

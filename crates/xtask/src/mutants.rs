@@ -35,28 +35,14 @@ pub fn run(workspace: &Workspace, name: Option<&str>) -> Result<()> {
     let outcomes = plant(workspace, &patches)?;
     let width = patches.iter().map(|patch| patch.name.len()).max();
     for (patch, outcome) in patches.iter().zip(&outcomes) {
-        println!(
-            "{:width$}  {outcome}",
-            patch.name,
-            width = width.unwrap_or(0)
-        );
-        println!(
-            "{:width$}  {}",
-            "",
-            patch.planted,
-            width = width.unwrap_or(0)
-        );
+        println!("{:width$}  {outcome}", patch.name, width = width.unwrap_or(0));
+        println!("{:width$}  {}", "", patch.planted, width = width.unwrap_or(0));
     }
-    let caught = outcomes
-        .iter()
-        .filter(|outcome| matches!(outcome, Outcome::Caught { .. }))
-        .count();
+    let caught = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Caught { .. })).count();
     let missed = outcomes.len() - caught;
     println!("planted: {caught} passed, {missed} failed");
     if missed > 0 {
-        return Err(Error::Findings(format!(
-            "{missed} planted bugs were not caught by the law that must catch them"
-        )));
+        return Err(Error::Findings(format!("{missed} planted bugs were not caught by the law that must catch them")));
     }
     Ok(())
 }
@@ -72,8 +58,7 @@ fn read(workspace: &Workspace, name: Option<&str>) -> Result<Vec<Patch>> {
             && wanted
         {
             let text = workspace.text(&path)?.unwrap_or_default();
-            let patch = Patch::parse(stem, &text)
-                .map_err(|message| Error::Findings(format!("{path}: {message}")))?;
+            let patch = Patch::parse(stem, &text).map_err(|message| Error::Findings(format!("{path}: {message}")))?;
             patches.push(patch);
         }
     }
@@ -108,11 +93,7 @@ fn plant(workspace: &Workspace, patches: &[Patch]) -> Result<Vec<Outcome>> {
     let mut outcomes = Vec::new();
     for patch in patches {
         println!("planting {}", patch.name);
-        let outcome = if copy.apply(patch)? {
-            Outcome::of(laws::run(&copy, &patch.law)?)
-        } else {
-            Outcome::Misfit
-        };
+        let outcome = if copy.apply(patch)? { Outcome::of(laws::run(&copy, &patch.law)?) } else { Outcome::Misfit };
         println!("  {outcome}");
         outcomes.push(outcome);
         copy.sync()?;
@@ -187,18 +168,14 @@ fn sum_of_nothing_is_nothing() {
     assert_eq!(tiny::sum(0, 0), 0);
 }
 ";
-    const MANIFEST: &str =
-        "[package]\nname = \"tiny\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[workspace]\n";
+    const MANIFEST: &str = "[package]\nname = \"tiny\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[workspace]\n";
 
     /// A checkout of one small package with two laws.
     fn checkout(folder: &Path) -> Workspace {
         let root = folder.join("checkout");
-        for (path, text) in [
-            ("Cargo.toml", MANIFEST),
-            ("src/lib.rs", SUM),
-            ("tests/laws.rs", LAWS),
-            (".gitignore", "/target\n"),
-        ] {
+        for (path, text) in
+            [("Cargo.toml", MANIFEST), ("src/lib.rs", SUM), ("tests/laws.rs", LAWS), (".gitignore", "/target\n")]
+        {
             let file = root.join(path);
             let parent = file.parent().expect("every file has a folder");
             std::fs::create_dir_all(parent).expect("a folder");
@@ -206,10 +183,7 @@ fn sum_of_nothing_is_nothing() {
         }
         let mut git = Command::new("git");
         process::output(git.args(["init", "--quiet"]).current_dir(&root)).expect("git init");
-        Workspace {
-            target: root.join("target"),
-            root,
-        }
+        Workspace { target: root.join("target"), root }
     }
 
     fn patch(name: &str, law: &str, line: &str) -> Patch {
@@ -244,11 +218,7 @@ fn sum_of_nothing_is_nothing() {
             ]
         );
         let source = std::fs::read_to_string(workspace.root.join("src/lib.rs"));
-        assert_eq!(
-            source.expect("still there"),
-            SUM,
-            "only the copy is changed"
-        );
+        assert_eq!(source.expect("still there"), SUM, "only the copy is changed");
     }
 
     #[test]

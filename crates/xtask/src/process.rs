@@ -27,9 +27,7 @@ pub fn has_cargo(subcommand: &str) -> bool {
 /// Prints the command, runs it in view, and fails where it fails.
 pub fn run(command: &mut Command) -> Result<()> {
     println!("$ {}", line(command));
-    let status = command
-        .status()
-        .map_err(|source| start_error(command, source))?;
+    let status = command.status().map_err(|source| start_error(command, source))?;
     succeeded(command, status)
 }
 
@@ -48,17 +46,11 @@ pub fn succeeded(command: &Command, status: ExitStatus) -> Result<()> {
     if status.success() {
         return Ok(());
     }
-    Err(Error::Command {
-        command: line(command),
-        status: status.to_string(),
-    })
+    Err(Error::Command { command: line(command), status: status.to_string() })
 }
 
 pub fn start_error(command: &Command, source: std::io::Error) -> Error {
-    Error::Start {
-        program: command.get_program().to_string_lossy().into_owned(),
-        source,
-    }
+    Error::Start { program: command.get_program().to_string_lossy().into_owned(), source }
 }
 
 /// The command as a person would type it; the full path of cargo is shortened.
@@ -66,10 +58,6 @@ pub fn line(command: &Command) -> String {
     let program = command.get_program().to_string_lossy();
     let name = program.rsplit(['/', '\\']).next().unwrap_or(&program);
     let mut words = vec![name.to_owned()];
-    words.extend(
-        command
-            .get_args()
-            .map(|word| word.to_string_lossy().into_owned()),
-    );
+    words.extend(command.get_args().map(|word| word.to_string_lossy().into_owned()));
     words.join(" ")
 }

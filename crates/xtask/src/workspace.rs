@@ -20,26 +20,16 @@ impl Workspace {
     pub fn here() -> Self {
         let package = std::env::var_os("CARGO_MANIFEST_DIR")
             .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-        let root = package
-            .ancestors()
-            .nth(2)
-            .map_or_else(|| package.clone(), Path::to_path_buf);
-        let target = std::env::var_os("CARGO_TARGET_DIR")
-            .map_or_else(|| root.join("target"), |target| root.join(target));
+        let root = package.ancestors().nth(2).map_or_else(|| package.clone(), Path::to_path_buf);
+        let target =
+            std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |target| root.join(target));
         Self { root, target }
     }
 
     /// Paths of the files that git tracks or would track, relative to the root, in git's order.
     pub fn files(&self) -> Result<Vec<String>> {
         let mut git = Command::new("git");
-        git.args([
-            "ls-files",
-            "-z",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-        ])
-        .current_dir(&self.root);
+        git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(&self.root);
         let listing = process::output(&mut git)?;
         let mut files: Vec<String> = listing
             .split('\0')

@@ -22,11 +22,7 @@ impl Copy {
         let root = workspace.target.join("planted").join("checkout");
         std::fs::create_dir_all(&root).map_err(Error::file("create", &root))?;
         let root = root.canonicalize().map_err(Error::file("find", &root))?;
-        Ok(Self {
-            original: workspace.clone(),
-            root,
-            target: workspace.target.join("planted-target"),
-        })
+        Ok(Self { original: workspace.clone(), root, target: workspace.target.join("planted-target") })
     }
 
     /// Where the tests find what stands beside the checkout, which does not stand beside the copy.
@@ -38,12 +34,7 @@ impl Copy {
     /// Makes the copy equal to the checkout again. What is equal is not written, so that cargo does
     /// not build it again.
     pub fn sync(&self) -> Result<()> {
-        let files: HashSet<PathBuf> = self
-            .original
-            .files()?
-            .into_iter()
-            .map(PathBuf::from)
-            .collect();
+        let files: HashSet<PathBuf> = self.original.files()?.into_iter().map(PathBuf::from).collect();
         for file in &files {
             let (from, to) = (self.original.root.join(file), self.root.join(file));
             let content = std::fs::read(&from).map_err(Error::file("read", &from))?;
@@ -79,21 +70,14 @@ impl Copy {
         git.args(["apply", "--whitespace=nowarn", "-"])
             .current_dir(&self.root)
             // Or git would take the copy for a part of the checkout that it lies in, and skip its files.
-            .env(
-                "GIT_CEILING_DIRECTORIES",
-                self.root.parent().unwrap_or(&self.root),
-            )
+            .env("GIT_CEILING_DIRECTORIES", self.root.parent().unwrap_or(&self.root))
             .stdin(Stdio::piped());
-        let mut child = git
-            .spawn()
-            .map_err(|source| process::start_error(&git, source))?;
+        let mut child = git.spawn().map_err(|source| process::start_error(&git, source))?;
         if let Some(mut stdin) = child.stdin.take() {
             // Git may stop reading at the first misfit: its exit code tells.
             let _ = stdin.write_all(patch.text.as_bytes());
         }
-        let status = child
-            .wait()
-            .map_err(|source| process::start_error(&git, source))?;
+        let status = child.wait().map_err(|source| process::start_error(&git, source))?;
         Ok(status.success())
     }
 }

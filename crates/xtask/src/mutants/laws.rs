@@ -63,9 +63,7 @@ pub fn run(copy: &Copy, law: &Law) -> Result<Verdict> {
     Ok(if failed > 0 {
         Verdict::Failed { tests: failed }
     } else if tally.passed > 0 {
-        Verdict::Passed {
-            tests: tally.passed,
-        }
+        Verdict::Passed { tests: tally.passed }
     } else {
         Verdict::NoSuchTest
     })
@@ -80,10 +78,7 @@ fn build(copy: &Copy, law: &Law) -> Result<Option<Vec<(PathBuf, PathBuf)>>> {
         .args(["--message-format", "json-render-diagnostics"])
         .env("CARGO_TARGET_DIR", &copy.target)
         .current_dir(&copy.root);
-    let output = cargo
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|source| process::start_error(&cargo, source))?;
+    let output = cargo.stderr(Stdio::inherit()).output().map_err(|source| process::start_error(&cargo, source))?;
     if !output.status.success() {
         return Ok(None);
     }
@@ -101,13 +96,7 @@ fn test_binary(message: &str) -> Option<(PathBuf, PathBuf)> {
 }
 
 /// Runs one test binary by itself, so that it can be stopped; `None` where it had to be.
-fn run_binary(
-    copy: &Copy,
-    law: &Law,
-    binary: &Path,
-    package: &Path,
-    log: &Path,
-) -> Result<Option<ExitStatus>> {
+fn run_binary(copy: &Copy, law: &Law, binary: &Path, package: &Path, log: &Path) -> Result<Option<ExitStatus>> {
     let file = || File::create(log).map_err(Error::file("write", log));
     let mut test = Command::new(binary);
     test.arg(&law.filter)
@@ -125,14 +114,10 @@ fn run_binary(
     {
         test.env("LOTLINE_DATA", data);
     }
-    let mut child = test
-        .spawn()
-        .map_err(|source| process::start_error(&test, source))?;
+    let mut child = test.spawn().map_err(|source| process::start_error(&test, source))?;
     let started = Instant::now();
     loop {
-        let status = child
-            .try_wait()
-            .map_err(|source| process::start_error(&test, source))?;
+        let status = child.try_wait().map_err(|source| process::start_error(&test, source))?;
         if status.is_some() {
             return Ok(status);
         }

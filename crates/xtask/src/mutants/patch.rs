@@ -32,10 +32,7 @@ impl fmt::Display for Law {
 impl Patch {
     /// The error says what the file lacks.
     pub fn parse(name: &str, text: &str) -> Result<Self, String> {
-        let header = || {
-            text.lines()
-                .take_while(|line| !line.starts_with("--- ") && !line.starts_with("diff "))
-        };
+        let header = || text.lines().take_while(|line| !line.starts_with("--- ") && !line.starts_with("diff "));
         let field = |key: &str| {
             header()
                 .filter_map(|line| line.split_once(':'))
@@ -43,8 +40,7 @@ impl Patch {
                 .map(|(_, value)| value.trim().to_owned())
                 .filter(|value| !value.is_empty())
         };
-        let need =
-            |key: &str| field(key).ok_or_else(|| format!("has no line `{key}: …` before its diff"));
+        let need = |key: &str| field(key).ok_or_else(|| format!("has no line `{key}: …` before its diff"));
         let patch = Self {
             name: name.to_owned(),
             planted: need("planted")?,

@@ -76,12 +76,7 @@ pub fn check(sources: &[Source<'_>]) -> Vec<Finding> {
                 .filter(|absence| absence.holds_in(source.path) && absence.is_broken(source, at))
                 .map(|absence| absence.advice);
             for advice in absences.chain(waits_or_reads_clock(source, at)) {
-                findings.push(Finding {
-                    path: source.path.to_owned(),
-                    line,
-                    rule: ABSENT,
-                    advice: advice.to_owned(),
-                });
+                findings.push(Finding { path: source.path.to_owned(), line, rule: ABSENT, advice: advice.to_owned() });
             }
         }
     }
@@ -103,22 +98,15 @@ impl Absence {
         let Some(next) = source.path_continues(at) else {
             return false;
         };
-        let range = source
-            .close_of(next, '{')
-            .map_or(next..next + 1, |close| next..close);
-        range
-            .filter_map(|at| source.word(at))
-            .any(|word| self.names.contains(&word))
+        let range = source.close_of(next, '{').map_or(next..next + 1, |close| next..close);
+        range.filter_map(|at| source.word(at)).any(|word| self.names.contains(&word))
     }
 }
 
 const CLOCK: &str = "this room reads no clock; take the time as an argument";
 
 fn waits_or_reads_clock(source: &Source<'_>, at: usize) -> Option<&'static str> {
-    if !TIMELESS
-        .iter()
-        .any(|within| source.path.starts_with(within))
-    {
+    if !TIMELESS.iter().any(|within| source.path.starts_with(within)) {
         return None;
     }
     let asks_now = || {
@@ -159,10 +147,7 @@ mod tests {
         let text = "use std::fs::File;\n";
         breaks(ABSENT, "crates/ledger/src/segment.rs", text, &[1]);
         passes("crates/ledger/src/storage.rs", text);
-        passes(
-            "crates/ledger/src/segment.rs",
-            "#[cfg(test)]\nmod tests {\n    use std::fs::File;\n}\n",
-        );
+        passes("crates/ledger/src/segment.rs", "#[cfg(test)]\nmod tests {\n    use std::fs::File;\n}\n");
     }
 
     #[test]
@@ -170,12 +155,7 @@ mod tests {
         let limit = "fn f() { let end = std::time::Instant::now(); }\n";
         passes("crates/ledger/src/view.rs", limit);
         breaks(ABSENT, "crates/domain/src/decide.rs", limit, &[1]);
-        breaks(
-            ABSENT,
-            "crates/ledger/src/view.rs",
-            "fn f() { let now = std::time::SystemTime::now(); }\n",
-            &[1],
-        );
+        breaks(ABSENT, "crates/ledger/src/view.rs", "fn f() { let now = std::time::SystemTime::now(); }\n", &[1]);
     }
 
     #[test]
@@ -186,10 +166,7 @@ mod tests {
             "use lotline_ledger::{Reader, Writer};\nfn f(w: &mut lotline_ledger::Writer) {}\n",
             &[1, 2],
         );
-        passes(
-            "crates/bus/src/relay.rs",
-            "use lotline_ledger::Reader;\nstruct Writer;\n",
-        );
+        passes("crates/bus/src/relay.rs", "use lotline_ledger::Reader;\nstruct Writer;\n");
         passes("crates/handler/src/lib.rs", "use lotline_ledger::Writer;\n");
     }
 
@@ -201,13 +178,7 @@ mod tests {
             "use lotline_domain::{fact::Fact, settle::Step};\nuse lotline_projections::Page;\n",
             &[1, 2],
         );
-        passes(
-            "crates/testkit/src/naive/trace.rs",
-            "use lotline_domain::fact::Fact;\n",
-        );
-        passes(
-            "crates/testkit/src/runner.rs",
-            "use lotline_projections::Page;\n",
-        );
+        passes("crates/testkit/src/naive/trace.rs", "use lotline_domain::fact::Fact;\n");
+        passes("crates/testkit/src/runner.rs", "use lotline_projections::Page;\n");
     }
 }

@@ -22,11 +22,9 @@ pub fn check(sources: &[Source<'_>]) -> Vec<Finding> {
     let asserting = asserting_functions(sources);
     for source in sources {
         let knows = |name: &str| {
-            [source.package, TESTKIT].iter().any(|package| {
-                asserting
-                    .get(package)
-                    .is_some_and(|names| names.contains(name))
-            })
+            [source.package, TESTKIT]
+                .iter()
+                .any(|package| asserting.get(package).is_some_and(|names| names.contains(name)))
         };
         for at in 0..source.tokens.len() {
             let line = source.tokens[at].line;
@@ -37,9 +35,7 @@ pub fn check(sources: &[Source<'_>]) -> Vec<Finding> {
                     path: source.path.to_owned(),
                     line,
                     rule: EMPTY,
-                    advice: format!(
-                        "test `{name}` asserts nothing; let it claim what its name says"
-                    ),
+                    advice: format!("test `{name}` asserts nothing; let it claim what its name says"),
                 });
             }
             if is_vacuous(source, at) {
@@ -63,10 +59,7 @@ fn test_function<'s>(source: &'s Source<'_>, at: usize) -> Option<(&'s str, Rang
     }
     let start = source.after_attributes(at);
     let attributes = at..start;
-    if attributes
-        .clone()
-        .any(|at| source.word(at) == Some("should_panic"))
-    {
+    if attributes.clone().any(|at| source.word(at) == Some("should_panic")) {
         return None;
     }
     let keyword = (start..source.tokens.len()).find(|at| source.word(*at) == Some("fn"))?;
@@ -95,26 +88,19 @@ fn function<'s>(source: &'s Source<'_>, at: usize) -> Option<(&'s str, Range<usi
 /// Names of the functions, by package, that assert themselves or call one that does.
 fn asserting_functions<'t>(sources: &[Source<'t>]) -> HashMap<&'t str, HashSet<String>> {
     let mut asserting: HashMap<&str, HashSet<String>> = HashMap::new();
-    let functions: Vec<(&Source<'t>, Vec<Function>)> = sources
-        .iter()
-        .map(|source| (source, helper_functions(source)))
-        .collect();
+    let functions: Vec<(&Source<'t>, Vec<Function>)> =
+        sources.iter().map(|source| (source, helper_functions(source))).collect();
     loop {
         let mut grown = false;
         for (source, functions) in &functions {
             for function in functions {
                 let knows = |name: &str| {
-                    [source.package, TESTKIT].iter().any(|package| {
-                        asserting
-                            .get(package)
-                            .is_some_and(|names| names.contains(name))
-                    })
+                    [source.package, TESTKIT]
+                        .iter()
+                        .any(|package| asserting.get(package).is_some_and(|names| names.contains(name)))
                 };
                 if !knows(&function.name) && asserts(source, function.body.clone(), &knows) {
-                    asserting
-                        .entry(source.package)
-                        .or_default()
-                        .insert(function.name.clone());
+                    asserting.entry(source.package).or_default().insert(function.name.clone());
                     grown = true;
                 }
             }
@@ -129,10 +115,7 @@ fn helper_functions(source: &Source<'_>) -> Vec<Function> {
     (0..source.tokens.len())
         .filter(|at| source.package == TESTKIT || source.is_test(source.tokens[*at].line))
         .filter_map(|at| function(source, at))
-        .map(|(name, body)| Function {
-            name: name.to_owned(),
-            body,
-        })
+        .map(|(name, body)| Function { name: name.to_owned(), body })
         .collect()
 }
 
@@ -146,15 +129,9 @@ fn asserts(source: &Source<'_>, body: Range<usize>, knows: &dyn Fn(&str) -> bool
         };
         let is_macro = source.is_mark(at + 1, '!') && !source.is_mark(at + 2, '=');
         if is_macro {
-            return [
-                "assert",
-                "debug_assert",
-                "prop_assert",
-                "panic",
-                "unreachable",
-            ]
-            .iter()
-            .any(|start| word.starts_with(start));
+            return ["assert", "debug_assert", "prop_assert", "panic", "unreachable"]
+                .iter()
+                .any(|start| word.starts_with(start));
         }
         let is_called = source.close_of(at + 1, '(').is_some();
         is_called
@@ -170,11 +147,7 @@ fn is_vacuous(source: &Source<'_>, at: usize) -> bool {
     let Some(word) = source.word(at) else {
         return false;
     };
-    let Some(close) = source
-        .is_mark(at + 1, '!')
-        .then(|| source.close_of(at + 2, '('))
-        .flatten()
-    else {
+    let Some(close) = source.is_mark(at + 1, '!').then(|| source.close_of(at + 2, '(')).flatten() else {
         return false;
     };
     match word {
@@ -225,32 +198,17 @@ mod tests {
         ] {
             passes(PATH, &format!("#[test]\nfn a() {{ {body} }}\n"));
         }
-        passes(
-            PATH,
-            "#[test]\n#[should_panic(expected = \"x\")]\nfn a() { f(); }\n",
-        );
+        passes(PATH, "#[test]\n#[should_panic(expected = \"x\")]\nfn a() { f(); }\n");
     }
 
     #[test]
     fn helpers_of_the_package_and_of_testkit_are_looked_into() {
         let test = (PATH, "#[test]\nfn a() { outer(1); }\n");
-        let outer = (
-            "tests/tests/all/help.rs",
-            "pub fn outer(x: u8) { inner(x); }\n",
-        );
+        let outer = ("tests/tests/all/help.rs", "pub fn outer(x: u8) { inner(x); }\n");
         let asserting = "pub fn inner(x: u8) { assert!(x > 0); }\n";
-        assert_eq!(
-            rules(&[test, outer, ("crates/testkit/src/lib.rs", asserting)]),
-            []
-        );
-        assert_eq!(
-            rules(&[test, outer, ("tests/tests/all/more.rs", asserting)]),
-            []
-        );
-        assert_eq!(
-            rules(&[test, outer, ("crates/wire/tests/more.rs", asserting)]),
-            [(PATH.to_owned(), 1, EMPTY)]
-        );
+        assert_eq!(rules(&[test, outer, ("crates/testkit/src/lib.rs", asserting)]), []);
+        assert_eq!(rules(&[test, outer, ("tests/tests/all/more.rs", asserting)]), []);
+        assert_eq!(rules(&[test, outer, ("crates/wire/tests/more.rs", asserting)]), [(PATH.to_owned(), 1, EMPTY)]);
     }
 
     #[test]
@@ -261,9 +219,6 @@ mod tests {
             "#[test]\nfn a() {\n    assert!(true);\n    matches!(f(), Some(_));\n    assert!(f());\n}\n",
             &[3, 4],
         );
-        passes(
-            PATH,
-            "#[test]\nfn a() {\n    let x = matches!(f(), Some(_));\n    assert!(matches!(f(), None));\n}\n",
-        );
+        passes(PATH, "#[test]\nfn a() {\n    let x = matches!(f(), Some(_));\n    assert!(matches!(f(), None));\n}\n");
     }
 }

@@ -41,13 +41,8 @@ impl Manifest {
                 read_tables(text, target, root, &mut dependencies);
             }
         }
-        let package = table(top, "package")
-            .and_then(|package| string(package, "name"))
-            .unwrap_or_default();
-        Ok(Self {
-            package: package.to_owned(),
-            dependencies,
-        })
+        let package = table(top, "package").and_then(|package| string(package, "name")).unwrap_or_default();
+        Ok(Self { package: package.to_owned(), dependencies })
     }
 }
 
@@ -61,15 +56,12 @@ impl Renames {
         let Ok(document) = parse(text) else {
             return Self::default();
         };
-        let dependencies = table(document.get_ref(), "workspace")
-            .and_then(|workspace| table(workspace, "dependencies"));
-        let renames = dependencies
-            .into_iter()
-            .flatten()
-            .filter_map(|(name, value)| {
-                let package = string(as_table(value)?, "package")?;
-                Some((name.get_ref().to_string(), package.to_owned()))
-            });
+        let dependencies =
+            table(document.get_ref(), "workspace").and_then(|workspace| table(workspace, "dependencies"));
+        let renames = dependencies.into_iter().flatten().filter_map(|(name, value)| {
+            let package = string(as_table(value)?, "package")?;
+            Some((name.get_ref().to_string(), package.to_owned()))
+        });
         Self(renames.collect())
     }
 
@@ -80,11 +72,9 @@ impl Renames {
 }
 
 fn read_tables(text: &str, from: &DeTable<'_>, root: &Renames, into: &mut Vec<Dependency>) {
-    for (key, kind) in [
-        ("dependencies", Kind::Normal),
-        ("dev-dependencies", Kind::Development),
-        ("build-dependencies", Kind::Build),
-    ] {
+    for (key, kind) in
+        [("dependencies", Kind::Normal), ("dev-dependencies", Kind::Development), ("build-dependencies", Kind::Build)]
+    {
         for (name, value) in table(from, key).into_iter().flatten() {
             let options = as_table(value);
             let from_workspace = options

@@ -36,23 +36,14 @@ const ROOMS: [Room; 14] = [
     room("bus", &["wire", "ledger"]),
     room("api", &["handler", "projections", "wire", "epcis"]),
     room("dashboard", &["projections", "wire"]),
-    Room {
-        name: "lotline",
-        uses: Uses::All,
-    },
-    Room {
-        name: TESTKIT,
-        uses: Uses::All,
-    },
+    Room { name: "lotline", uses: Uses::All },
+    Room { name: TESTKIT, uses: Uses::All },
     // Only to write the generated schemas.
     room("xtask", &["wire"]),
 ];
 
 const fn room(name: &'static str, uses: &'static [&'static str]) -> Room {
-    Room {
-        name,
-        uses: Uses::Only(uses),
-    }
+    Room { name, uses: Uses::Only(uses) }
 }
 
 /// A crate that has one owner among the rooms, so that replacing it touches one room.
@@ -62,33 +53,15 @@ struct Guarded {
 }
 
 const GUARDED_CRATES: [Guarded; 3] = [
-    Guarded {
-        package: "async-nats",
-        rooms: &["bus"],
-    },
-    Guarded {
-        package: "sled",
-        rooms: &["projections"],
-    },
+    Guarded { package: "async-nats", rooms: &["bus"] },
+    Guarded { package: "sled", rooms: &["projections"] },
     // Projections encode their own pages, which a rebuild can make again.
-    Guarded {
-        package: "bincode",
-        rooms: &["wire", "projections"],
-    },
+    Guarded { package: "bincode", rooms: &["wire", "projections"] },
 ];
 
 /// What would give a room without I/O, clock, async or serialisation one of them.
-const IMPURE: [&str; 9] = [
-    "serde",
-    "serde_json",
-    "schemars",
-    "tokio",
-    "futures-util",
-    "rand",
-    "getrandom",
-    "tracing",
-    "fs4",
-];
+const IMPURE: [&str; 9] =
+    ["serde", "serde_json", "schemars", "tokio", "futures-util", "rand", "getrandom", "tracing", "fs4"];
 const PURE_ROOMS: [&str; 1] = ["domain"];
 
 pub fn check(tree: &Tree) -> Vec<Finding> {
@@ -114,12 +87,7 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
 
 fn check_package(file: &File, folder: &str, manifest: &Manifest, findings: &mut Vec<Finding>) {
     let mut find = |line, rule, advice| {
-        findings.push(Finding {
-            path: file.path.clone(),
-            line,
-            rule,
-            advice,
-        });
+        findings.push(Finding { path: file.path.clone(), line, rule, advice });
     };
     for dependency in manifest.dependencies.iter().filter(|d| !d.from_workspace) {
         let advice = format!(
@@ -139,11 +107,8 @@ fn check_package(file: &File, folder: &str, manifest: &Manifest, findings: &mut 
         return;
     };
     if manifest.package != package_of(name) {
-        let advice = format!(
-            "the package is named `{}`; name it `{}` after its folder",
-            manifest.package,
-            package_of(name)
-        );
+        let advice =
+            format!("the package is named `{}`; name it `{}` after its folder", manifest.package, package_of(name));
         find(1, UNKNOWN, advice);
     }
     for dependency in &manifest.dependencies {
@@ -170,14 +135,10 @@ fn forbidden(room: &Room, dependency: &Dependency) -> Option<(&'static str, Stri
         && !guarded.rooms.contains(&room.name)
     {
         let owners = guarded.rooms.join(" and ");
-        let advice =
-            format!("only {owners} may name `{package}`; use what that room offers instead");
+        let advice = format!("only {owners} may name `{package}`; use what that room offers instead");
         return Some((GUARDED, advice));
     }
-    if PURE_ROOMS.contains(&room.name)
-        && dependency.kind != Kind::Development
-        && IMPURE.contains(&package)
-    {
+    if PURE_ROOMS.contains(&room.name) && dependency.kind != Kind::Development && IMPURE.contains(&package) {
         let advice = format!(
             "`{}` has no I/O, clock, async or serialisation, so no `{package}`; do that in wire or in the caller",
             room.name
@@ -279,18 +240,10 @@ mod tests {
 
     #[test]
     fn domain_stays_pure() {
-        let manifest = |section: &str| {
-            format!(
-                "[package]\nname = \"lotline-domain\"\n[{section}]\nserde_json.workspace = true\n"
-            )
-        };
+        let manifest =
+            |section: &str| format!("[package]\nname = \"lotline-domain\"\n[{section}]\nserde_json.workspace = true\n");
         passes("crates/domain/Cargo.toml", &manifest("dev-dependencies"));
-        breaks(
-            PURE,
-            "crates/domain/Cargo.toml",
-            &manifest("dependencies"),
-            &[4],
-        );
+        breaks(PURE, "crates/domain/Cargo.toml", &manifest("dependencies"), &[4]);
     }
 
     #[test]
@@ -299,12 +252,7 @@ mod tests {
             "tests/Cargo.toml",
             "[package]\nname = \"lotline-tests\"\n[dependencies]\ncsv = { workspace = true, features = [] }\n",
         );
-        breaks(
-            PINNED,
-            "tests/Cargo.toml",
-            "[package]\nname = \"lotline-tests\"\n[dependencies]\ncsv = \"1\"\n",
-            &[4],
-        );
+        breaks(PINNED, "tests/Cargo.toml", "[package]\nname = \"lotline-tests\"\n[dependencies]\ncsv = \"1\"\n", &[4]);
     }
 
     #[test]
@@ -313,18 +261,8 @@ mod tests {
             "crates/xtask/Cargo.toml",
             "[package]\nname = \"xtask\"\n[dependencies]\nlotline-wire.workspace = true\n",
         );
-        breaks(
-            UNKNOWN,
-            "crates/utils/Cargo.toml",
-            "[package]\nname = \"lotline-utils\"\n",
-            &[1],
-        );
-        breaks(
-            UNKNOWN,
-            "crates/gs1/Cargo.toml",
-            "[package]\nname = \"gs1\"\n",
-            &[1],
-        );
+        breaks(UNKNOWN, "crates/utils/Cargo.toml", "[package]\nname = \"lotline-utils\"\n", &[1]);
+        breaks(UNKNOWN, "crates/gs1/Cargo.toml", "[package]\nname = \"gs1\"\n", &[1]);
         breaks(MANIFEST, "crates/gs1/Cargo.toml", "[package\n", &[1]);
     }
 }

@@ -21,14 +21,7 @@ const UNWRAP: &str = "unwrap";
 const MOST_LINES: usize = 800;
 
 /// Rooms that quantities pass through: exact from end to end.
-const EXACT_ROOMS: [&str; 6] = [
-    "domain",
-    "wire",
-    "handler",
-    "epcis",
-    "projections",
-    "testkit",
-];
+const EXACT_ROOMS: [&str; 6] = ["domain", "wire", "handler", "epcis", "projections", "testkit"];
 /// Rooms that may write to the terminal: the binary, and those that only people at work run.
 const SPEAKING_ROOMS: [&str; 3] = ["lotline", "xtask", "testkit"];
 
@@ -95,9 +88,7 @@ impl<'t> Source<'t> {
     }
 
     pub fn is_mark(&self, at: usize, mark: char) -> bool {
-        self.tokens
-            .get(at)
-            .is_some_and(|token| token.kind == Kind::Mark(mark))
+        self.tokens.get(at).is_some_and(|token| token.kind == Kind::Mark(mark))
     }
 
     /// Index of the closing delimiter, if this delimiter opens at `at`.
@@ -119,11 +110,7 @@ impl<'t> Source<'t> {
         if !self.is_mark(at, '#') {
             return None;
         }
-        let open = if self.is_mark(at + 1, '!') {
-            at + 2
-        } else {
-            at + 1
-        };
+        let open = if self.is_mark(at + 1, '!') { at + 2 } else { at + 1 };
         let close = self.close_of(open, '[')?;
         Some((open + 1..close, close + 1))
     }
@@ -158,9 +145,9 @@ impl<'t> Source<'t> {
             Some("cfg") => {
                 let direct = self.word(start + 2) == Some("test");
                 let all = self.word(start + 2) == Some("all")
-                    && self.close_of(start + 3, '(').is_some_and(|close| {
-                        (start + 4..close).any(|at| self.word(at) == Some("test"))
-                    });
+                    && self
+                        .close_of(start + 3, '(')
+                        .is_some_and(|close| (start + 4..close).any(|at| self.word(at) == Some("test")));
                 (direct && start + 4 == attribute.end) || all
             }
             _ => self.is_test_attribute(attribute),
@@ -238,18 +225,9 @@ fn flatten(stream: TokenStream, into: &mut Vec<Token>) {
     for tree in stream {
         let line = tree.span().start().line;
         match tree {
-            TokenTree::Ident(word) => into.push(Token {
-                kind: Kind::Word(word.to_string()),
-                line,
-            }),
-            TokenTree::Punct(mark) => into.push(Token {
-                kind: Kind::Mark(mark.as_char()),
-                line,
-            }),
-            TokenTree::Literal(literal) => into.push(Token {
-                kind: Kind::Literal(literal.to_string()),
-                line,
-            }),
+            TokenTree::Ident(word) => into.push(Token { kind: Kind::Word(word.to_string()), line }),
+            TokenTree::Punct(mark) => into.push(Token { kind: Kind::Mark(mark.as_char()), line }),
+            TokenTree::Literal(literal) => into.push(Token { kind: Kind::Literal(literal.to_string()), line }),
             TokenTree::Group(group) => {
                 let delimiter = match group.delimiter() {
                     Delimiter::Parenthesis => '(',
@@ -258,16 +236,10 @@ fn flatten(stream: TokenStream, into: &mut Vec<Token>) {
                     Delimiter::None => ' ',
                 };
                 let open = into.len();
-                into.push(Token {
-                    kind: Kind::Close,
-                    line,
-                });
+                into.push(Token { kind: Kind::Close, line });
                 flatten(group.stream(), into);
                 into[open].kind = Kind::Open(delimiter, into.len());
-                into.push(Token {
-                    kind: Kind::Close,
-                    line: group.span_close().start().line,
-                });
+                into.push(Token { kind: Kind::Close, line: group.span_close().start().line });
             }
         }
     }
@@ -282,9 +254,7 @@ fn package_of(path: &str) -> &str {
 fn is_test_path(path: &str) -> bool {
     let package = package_of(path);
     let inside = path[package.len()..].trim_start_matches('/');
-    ["tests", "benches"].contains(&package)
-        || inside.starts_with("tests/")
-        || inside.starts_with("benches/")
+    ["tests", "benches"].contains(&package) || inside.starts_with("tests/") || inside.starts_with("benches/")
 }
 
 pub fn check(tree: &Tree) -> Vec<Finding> {
@@ -305,8 +275,7 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
     for source in &mut sources {
         let stem = source.path.strip_suffix(".rs").unwrap_or(source.path);
         source.whole_file_is_test |= test_modules.iter().any(|module| {
-            stem.strip_prefix(module.as_str())
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            stem.strip_prefix(module.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         });
     }
     for source in &sources {
@@ -333,9 +302,7 @@ fn check_file(source: &Source<'_>, findings: &mut Vec<Finding>) {
             path: source.path.to_owned(),
             line: 1,
             rule: FILE_SIZE,
-            advice: format!(
-                "{lines} lines of production code, at most {MOST_LINES}; split it by operation"
-            ),
+            advice: format!("{lines} lines of production code, at most {MOST_LINES}; split it by operation"),
         });
     }
 }
@@ -352,12 +319,7 @@ fn check_tokens(source: &Source<'_>, findings: &mut Vec<Finding>) {
             unwrap(source, at),
         ];
         for (rule, advice) in found.into_iter().flatten() {
-            findings.push(Finding {
-                path: source.path.to_owned(),
-                line,
-                rule,
-                advice,
-            });
+            findings.push(Finding { path: source.path.to_owned(), line, rule, advice });
         }
     }
 }
@@ -365,16 +327,11 @@ fn check_tokens(source: &Source<'_>, findings: &mut Vec<Finding>) {
 type Found = Option<(&'static str, String)>;
 
 fn glob_import(source: &Source<'_>, at: usize) -> Found {
-    if source.word(at)? != "use"
-        || source.is_mark(at + 1, '<')
-        || source.is_test(source.tokens[at].line)
-    {
+    if source.word(at)? != "use" || source.is_mark(at + 1, '<') || source.is_test(source.tokens[at].line) {
         return None;
     }
     let end = (at..source.tokens.len()).find(|end| source.is_mark(*end, ';'))?;
-    (at..end)
-        .any(|inside| source.is_mark(inside, '*'))
-        .then(|| (GLOB, "name what is imported".to_owned()))
+    (at..end).any(|inside| source.is_mark(inside, '*')).then(|| (GLOB, "name what is imported".to_owned()))
 }
 
 fn float(source: &Source<'_>, at: usize) -> Found {
@@ -396,31 +353,20 @@ fn float(source: &Source<'_>, at: usize) -> Found {
 }
 
 fn is_float(literal: &str) -> bool {
-    let based = ["0x", "0b", "0o"]
-        .iter()
-        .any(|base| literal.starts_with(base));
+    let based = ["0x", "0b", "0o"].iter().any(|base| literal.starts_with(base));
     let number = literal.starts_with(|first: char| first.is_ascii_digit()) && !based;
-    let digits = literal
-        .split(|c: char| c.is_alphabetic() && c != 'e' && c != 'E')
-        .next();
+    let digits = literal.split(|c: char| c.is_alphabetic() && c != 'e' && c != 'E').next();
     number
         && (literal.ends_with("f32")
             || literal.ends_with("f64")
-            || digits.is_some_and(|digits| {
-                digits.contains('.') || digits.trim_end_matches(['e', 'E']).contains(['e', 'E'])
-            }))
+            || digits
+                .is_some_and(|digits| digits.contains('.') || digits.trim_end_matches(['e', 'E']).contains(['e', 'E'])))
 }
 
 fn unfinished(source: &Source<'_>, at: usize) -> Found {
     let name = source.word(at)?;
-    let unfinished =
-        ["todo", "unimplemented", "dbg"].contains(&name) && source.is_mark(at + 1, '!');
-    unfinished.then(|| {
-        (
-            UNFINISHED,
-            format!("`{name}!` is left; finish it or take it out"),
-        )
-    })
+    let unfinished = ["todo", "unimplemented", "dbg"].contains(&name) && source.is_mark(at + 1, '!');
+    unfinished.then(|| (UNFINISHED, format!("`{name}!` is left; finish it or take it out")))
 }
 
 fn ignored_test(source: &Source<'_>, at: usize) -> Found {
@@ -443,50 +389,29 @@ fn print(source: &Source<'_>, at: usize) -> Found {
         return None;
     }
     let name = source.word(at)?;
-    let prints =
-        ["print", "println", "eprint", "eprintln"].contains(&name) && source.is_mark(at + 1, '!');
-    prints.then(|| {
-        (
-            PRINT,
-            format!("`{name}!` in a library room; return the value, or use tracing"),
-        )
-    })
+    let prints = ["print", "println", "eprint", "eprintln"].contains(&name) && source.is_mark(at + 1, '!');
+    prints.then(|| (PRINT, format!("`{name}!` in a library room; return the value, or use tracing")))
 }
 
 fn unwrap(source: &Source<'_>, at: usize) -> Found {
-    if source.word(at)? != "unwrap"
-        || source.room()? == "testkit"
-        || source.is_test(source.tokens[at].line)
-    {
+    if source.word(at)? != "unwrap" || source.room()? == "testkit" || source.is_test(source.tokens[at].line) {
         return None;
     }
-    let called =
-        at > 0 && source.is_mark(at - 1, '.') && source.close_of(at + 1, '(') == Some(at + 2);
-    called.then(|| {
-        (
-            UNWRAP,
-            "return the error, or state the invariant in `.expect(\"…\")`".to_owned(),
-        )
-    })
+    let called = at > 0 && source.is_mark(at - 1, '.') && source.close_of(at + 1, '(') == Some(at + 2);
+    called.then(|| (UNWRAP, "return the error, or state the invariant in `.expect(\"…\")`".to_owned()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::tests::{breaks, passes, rules};
-    use super::{
-        FILE_SIZE, FLOAT, GLOB, IGNORED, MOD_RS, MOST_LINES, PRINT, UNFINISHED, UNREADABLE, UNWRAP,
-        is_float,
-    };
+    use super::{FILE_SIZE, FLOAT, GLOB, IGNORED, MOD_RS, MOST_LINES, PRINT, UNFINISHED, UNREADABLE, UNWRAP, is_float};
 
     #[test]
     fn globs_are_for_tests() {
         let text = "use std::fmt::*;\nuse std::{io, fmt::{self, *}};\nfn f() { let x = 2 * 3; }\n";
         breaks(GLOB, "crates/wire/src/lib.rs", text, &[1, 2]);
         passes("tests/tests/all/laws.rs", text);
-        passes(
-            "crates/wire/src/lib.rs",
-            "use std::fmt;\n#[cfg(test)]\nmod tests {\n    use super::*;\n}\n",
-        );
+        passes("crates/wire/src/lib.rs", "use std::fmt;\n#[cfg(test)]\nmod tests {\n    use super::*;\n}\n");
     }
 
     #[test]
@@ -497,12 +422,7 @@ mod tests {
             "#[cfg(test)]\nmod tests {\n    use super::*;\n}\nuse std::fmt::*;\n",
             &[5],
         );
-        breaks(
-            GLOB,
-            "crates/wire/src/lib.rs",
-            "#[cfg(not(test))]\nmod shipped {\n    use super::*;\n}\n",
-            &[3],
-        );
+        breaks(GLOB, "crates/wire/src/lib.rs", "#[cfg(not(test))]\nmod shipped {\n    use super::*;\n}\n", &[3]);
     }
 
     #[test]
@@ -511,10 +431,7 @@ mod tests {
         let shipped = ("crates/wire/src/lib.rs", "mod golden;\n");
         let golden = ("crates/wire/src/golden.rs", "use super::*;\n");
         assert_eq!(rules(&[declared, golden]), []);
-        assert_eq!(
-            rules(&[shipped, golden]),
-            [("crates/wire/src/golden.rs".to_owned(), 1, GLOB)]
-        );
+        assert_eq!(rules(&[shipped, golden]), [("crates/wire/src/golden.rs".to_owned(), 1, GLOB)]);
     }
 
     #[test]
@@ -546,10 +463,7 @@ mod tests {
             "fn f() {\n    todo!()\n}\nfn g() { unimplemented!(\"later\") }\nfn h() { dbg!(1); }\n",
             &[2, 4, 5],
         );
-        passes(
-            "crates/wire/src/lib.rs",
-            "// todo!() is not code\nfn todo() -> &'static str { \"todo!()\" }\n",
-        );
+        passes("crates/wire/src/lib.rs", "// todo!() is not code\nfn todo() -> &'static str { \"todo!()\" }\n");
     }
 
     #[test]
@@ -560,10 +474,7 @@ mod tests {
             "#[test]\n#[ignore = \"slow\"]\nfn a() { assert!(f()); }\n#[cfg_attr(windows, ignore)]\n#[test]\nfn b() { assert!(f()); }\n",
             &[2, 4],
         );
-        passes(
-            "tests/tests/all/laws.rs",
-            "#[allow(unused)]\nfn ignore() {}\n",
-        );
+        passes("tests/tests/all/laws.rs", "#[allow(unused)]\nfn ignore() {}\n");
     }
 
     #[test]
@@ -576,12 +487,7 @@ mod tests {
 
     #[test]
     fn production_code_states_why_it_cannot_fail() {
-        breaks(
-            UNWRAP,
-            "crates/bus/src/lib.rs",
-            "fn f(x: Option<u8>) -> u8 {\n    x\n        .unwrap()\n}\n",
-            &[3],
-        );
+        breaks(UNWRAP, "crates/bus/src/lib.rs", "fn f(x: Option<u8>) -> u8 {\n    x\n        .unwrap()\n}\n", &[3]);
         passes(
             "crates/bus/src/lib.rs",
             "fn f(x: Option<u8>) -> u8 { x.unwrap_or(1) + x.expect(\"set above\") }\n#[cfg(test)]\nmod tests {\n    fn g() { f(None).unwrap(); }\n}\n",
@@ -591,27 +497,14 @@ mod tests {
     #[test]
     fn long_files_are_counted_without_their_tests() {
         let production = "// a line\n".repeat(MOST_LINES);
-        let tests = format!(
-            "#[cfg(test)]\nmod tests {{\n{}}}\n",
-            "    // a line\n".repeat(200)
-        );
+        let tests = format!("#[cfg(test)]\nmod tests {{\n{}}}\n", "    // a line\n".repeat(200));
         passes("crates/bus/src/lib.rs", &format!("{production}{tests}"));
-        breaks(
-            FILE_SIZE,
-            "crates/bus/src/lib.rs",
-            &format!("{production}const LAST: u8 = 1;\n{tests}"),
-            &[1],
-        );
+        breaks(FILE_SIZE, "crates/bus/src/lib.rs", &format!("{production}const LAST: u8 = 1;\n{tests}"), &[1]);
     }
 
     #[test]
     fn modules_are_files_of_their_own_name() {
-        breaks(
-            MOD_RS,
-            "crates/bus/src/relay/mod.rs",
-            "const A: u8 = 1;\n",
-            &[1],
-        );
+        breaks(MOD_RS, "crates/bus/src/relay/mod.rs", "const A: u8 = 1;\n", &[1]);
         passes("crates/bus/src/relay.rs", "const A: u8 = 1;\n");
         breaks(UNREADABLE, "crates/bus/src/relay.rs", "fn f( {\n", &[1]);
     }
