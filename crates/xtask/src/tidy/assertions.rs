@@ -19,13 +19,9 @@ struct Function {
 
 pub fn check(sources: &[Source<'_>]) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let asserting = asserting_functions(sources);
+    let asserting = Asserting::of(sources);
     for source in sources {
-        let knows = |name: &str| {
-            [source.package, TESTKIT]
-                .iter()
-                .any(|package| asserting.get(package).is_some_and(|names| names.contains(name)))
-        };
+        let knows = |name: &str| asserting.known_in(source.package, name);
         for at in 0..source.tokens.len() {
             let line = source.tokens[at].line;
             if let Some((name, body)) = test_function(source, at)
@@ -86,28 +82,34 @@ fn function<'s>(source: &'s Source<'_>, at: usize) -> Option<(&'s str, Range<usi
 }
 
 /// Names of the functions, by package, that assert themselves or call one that does.
-fn asserting_functions<'t>(sources: &[Source<'t>]) -> HashMap<&'t str, HashSet<String>> {
-    let mut asserting: HashMap<&str, HashSet<String>> = HashMap::new();
-    let functions: Vec<(&Source<'t>, Vec<Function>)> =
-        sources.iter().map(|source| (source, helper_functions(source))).collect();
-    loop {
-        let mut grown = false;
-        for (source, functions) in &functions {
-            for function in functions {
-                let knows = |name: &str| {
-                    [source.package, TESTKIT]
-                        .iter()
-                        .any(|package| asserting.get(package).is_some_and(|names| names.contains(name)))
-                };
-                if !knows(&function.name) && asserts(source, function.body.clone(), &knows) {
-                    asserting.entry(source.package).or_default().insert(function.name.clone());
-                    grown = true;
+#[derive(Default)]
+struct Asserting<'t>(HashMap<&'t str, HashSet<String>>);
+
+impl<'t> Asserting<'t> {
+    fn of(sources: &[Source<'t>]) -> Self {
+        let functions: Vec<(&Source<'t>, Vec<Function>)> =
+            sources.iter().map(|source| (source, helper_functions(source))).collect();
+        let mut asserting = Self::default();
+        loop {
+            let mut grown = false;
+            for (source, functions) in &functions {
+                for function in functions {
+                    let knows = |name: &str| asserting.known_in(source.package, name);
+                    if !knows(&function.name) && asserts(source, function.body.clone(), &knows) {
+                        asserting.0.entry(source.package).or_default().insert(function.name.clone());
+                        grown = true;
+                    }
                 }
             }
+            if !grown {
+                return asserting;
+            }
         }
-        if !grown {
-            return asserting;
-        }
+    }
+
+    /// Whether a function of this name that the package can call asserts something.
+    fn known_in(&self, package: &str, name: &str) -> bool {
+        [package, TESTKIT].iter().any(|package| self.0.get(package).is_some_and(|names| names.contains(name)))
     }
 }
 
