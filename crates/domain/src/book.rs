@@ -4,6 +4,7 @@
 //! flows, balances, traces) is computed by `settle` and the read models, for any known commit and any
 //! effective bound.
 
+mod export;
 mod live;
 mod names;
 mod rows;
@@ -17,12 +18,12 @@ use crate::id::{BatchCode, BatchId, BatchRef, EventId, Generation, HoldId, ItemI
 use crate::quantity::Ratio;
 use crate::time::{CommitNo, Instant, OccurredAt, Position};
 
+pub use self::export::{LoadError, Mark, NameTable, Parts, TextColumn};
 pub use self::rows::{
-    BatchIx, CorrectionKind, Deed, DeedIx, DeedRow, End, EndKind, FactIx, FactRow, FlowExtra, FlowIx, FlowRow, NameNo,
-    PlaceIx, PlaceKind, RunIx,
+    BatchIx, BatchRow, CorrectionKind, Deed, DeedIx, DeedRow, End, EndKind, FactIx, FactRow, FlowExtra, FlowIx, FlowRow,
+    NONE, NameNo, PlaceIx, PlaceKind, PlaceRow, RunIx, RunRow,
 };
 use self::names::{NameIx, Names, Rows};
-use self::rows::{BatchRow, NONE, PlaceRow, RunRow};
 
 /// The bounds of a question: known up to a commit, effective up to an instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,6 +52,14 @@ pub struct Touched {
     pub runs: Vec<RunIx>,
     /// Master data changed: the tree, an item, a factor, a label, a policy.
     pub everything: bool,
+    /// Containers, shipments and vessels that may stand or go elsewhere than before, or were emptied.
+    pub stations: Vec<PlaceIx>,
+    /// Places with another parent.
+    pub parents: Vec<PlaceIx>,
+    /// Items with another base unit or another factor.
+    pub items: Vec<NameNo>,
+    /// Codes that may mean other batches than before.
+    pub codes: Vec<NameNo>,
 }
 
 /// Every effect of a ledger, in columns.
@@ -83,6 +92,7 @@ pub struct Book {
     labels: Vec<DeedIx>,
     batches_of_code: FxHashMap<u32, Vec<BatchIx>>,
     pseudo_batches: usize,
+    without_statuses: bool,
     head: Option<(CommitNo, Position)>,
     touched: Touched,
 }
@@ -97,6 +107,12 @@ impl Book {
         book.place_ix(&Place::Unplaced);
         book.place_ix(&Place::Party(crate::id::unknown_party()));
         book
+    }
+
+    /// The book for those who never ask for holds: of them it keeps only which batches they speak of.
+    pub fn without_statuses(mut self) -> Self {
+        self.without_statuses = true;
+        self
     }
 
     /// The commit that it was folded up to; 0 before the first.
@@ -210,9 +226,27 @@ impl Book {
                 _ => {}
             }
         }
+        if let (true, EndKind::Place(container)) = (flow.packs, flow.to.kind()) {
+            self.touched.stations.push(container);
+        }
     }
 
     fn touch_deed(&mut self, deed: &Deed) {
+        match deed {
+            Deed::Move { container: place, .. }
+            | Deed::Empty { place, .. }
+            | Deed::Bound { shipment: place, .. }
+            | Deed::Vessel { vessel: place, .. } => self.touched.stations.push(*place),
+            Deed::Parent { place, .. } => self.touched.parents.push(*place),
+            Deed::Item { item, .. } => self.touched.items.push(*item),
+            Deed::Factor { item, batch: NONE, .. } => self.touched.items.push(NameNo(*item)),
+            Deed::Factor { batch, .. } => self.touched.batches.push(BatchIx(*batch)),
+            Deed::Label { batch, code } => {
+                self.touched.batches.push(*batch);
+                self.touched.codes.push(*code);
+            }
+            _ => {}
+        }
         match deed {
             Deed::Move { container, .. } => self.touched.places.push(*container),
             Deed::Empty { place, .. } => self.touched.places.push(*place),
@@ -271,6 +305,14 @@ impl Book {
     /// Statuses and attributes.
     fn standing_effect(&mut self, fact: FactIx, effect: Effect) {
         match effect {
+            Effect::StatusHeld { target: HoldTarget::Batch(batch) | HoldTarget::Slice(batch, _), .. }
+            | Effect::StatusReleased { target: ReleaseTarget::Batch(batch) }
+                if self.without_statuses =>
+            {
+                let batch = self.batch_ix(&batch);
+                self.batch_deed(fact, 0, batch, Deed::Mention { batch });
+            }
+            Effect::StatusReleased { .. } if self.without_statuses => {}
             Effect::StatusHeld { hold, target } => {
                 let hold = self.words.intern(hold.as_str()).into();
                 let (batch, slice) = match target {
@@ -382,15 +424,8 @@ impl Book {
         self.touch_flow(&row);
     }
 
-    /// Flows are also chained by runs, vessels, containers and shipments.
     fn is_hub(&self, end: End) -> bool {
-        match end.kind() {
-            EndKind::Run(_) => true,
-            EndKind::Place(place) => {
-                matches!(self.place_kind(place), PlaceKind::Vessel | PlaceKind::Container | PlaceKind::Transit)
-            }
-            _ => false,
-        }
+        export::is_hub(end, |place| self.place_kind(place))
     }
 
     fn deed(&mut self, fact: FactIx, leg: u16, deed: Deed, next: Option<u32>) -> DeedIx {
@@ -756,7 +791,8 @@ impl Book {
         codes
     }
 
-    pub(crate) fn has_pseudo(&self) -> bool {
+    /// True when some fact named a batch by its code alone.
+    pub fn has_pseudo(&self) -> bool {
         self.pseudo_batches > 0
     }
 
@@ -778,15 +814,15 @@ impl Book {
     }
 
     /// The pseudo-batch of a code, if any fact named it barely.
-    pub(crate) fn pseudo_of(&self, code: NameNo) -> Option<BatchIx> {
+    pub fn pseudo_of(&self, code: NameNo) -> Option<BatchIx> {
         if self.pseudo_batches == 0 {
             return None;
         }
         self.batches.find(&BatchRow { item: NONE, issuer: NONE, code: code.0, generation: 0 }).map(BatchIx)
     }
 
-    /// The code's number of a pseudo-batch.
-    pub(crate) fn code_of(&self, batch: BatchIx) -> NameNo {
+    /// The number of a batch's own code.
+    pub fn code_of(&self, batch: BatchIx) -> NameNo {
         NameNo(self.batches.row(batch.0).code)
     }
 

@@ -32,6 +32,17 @@ impl Names {
         self.ends.len()
     }
 
+    /// The table of distinct texts that stand one behind the other; `ends` says where each one ends.
+    pub(crate) fn load(mut text: String, mut ends: Vec<u32>) -> Self {
+        text.shrink_to_fit();
+        ends.shrink_to_fit();
+        let mut index = HashTable::with_capacity(ends.len());
+        for at in 0..u32::try_from(ends.len()).expect("fewer than 2^32 names") {
+            index.insert_unique(hash_of(span(&text, &ends, at)), at, |&other| hash_of(span(&text, &ends, other)));
+        }
+        Self { text, ends, index }
+    }
+
     /// The number of a text, if it is known.
     pub(crate) fn find(&self, text: &str) -> Option<NameIx> {
         let found = self.index.find(hash_of(text), |&at| span(&self.text, &self.ends, at) == text);
@@ -84,6 +95,21 @@ impl<R: Copy + Eq + std::hash::Hash> Rows<R> {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
+    }
+
+    /// The table of distinct rows in the order of their numbers.
+    pub(crate) fn load(mut rows: Vec<R>) -> Self {
+        rows.shrink_to_fit();
+        let mut index = HashTable::with_capacity(rows.len());
+        for at in 0..u32::try_from(rows.len()).expect("fewer than 2^32 rows") {
+            index.insert_unique(Self::hash(&rows[at as usize]), at, |&other| Self::hash(&rows[other as usize]));
+        }
+        Self { rows, index }
+    }
+
+    /// All of them, in the order of their numbers.
+    pub(crate) fn all(&self) -> &[R] {
+        &self.rows
     }
 
     /// The number of a row, if it is known.

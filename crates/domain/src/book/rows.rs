@@ -39,15 +39,19 @@ indexes! {
 }
 
 /// No row.
-pub(crate) const NONE: u32 = u32::MAX;
+pub const NONE: u32 = u32::MAX;
 
 /// A batch as numbers of names; `item` is [`NONE`] for what is only known by its code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BatchRow {
-    pub(crate) item: u32,
-    pub(crate) issuer: u32,
-    pub(crate) code: u32,
-    pub(crate) generation: u32,
+    /// Number of the item among the words.
+    pub item: u32,
+    /// Number of the issuer among the words, or [`NONE`].
+    pub issuer: u32,
+    /// Number of the code among the codes.
+    pub code: u32,
+    /// Which use of the code.
+    pub generation: u32,
 }
 
 /// What kind of place.
@@ -73,16 +77,21 @@ pub enum PlaceKind {
 /// A place as numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PlaceRow {
-    pub(crate) kind: PlaceKind,
-    pub(crate) name: u32,
+    /// What kind.
+    pub kind: PlaceKind,
+    /// Number of its name among the words.
+    pub name: u32,
 }
 
 /// A run as numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RunRow {
-    pub(crate) source: u32,
-    pub(crate) name: u32,
-    pub(crate) generation: u32,
+    /// Number of the source among the words.
+    pub source: u32,
+    /// Number of its name among the words.
+    pub name: u32,
+    /// Which use of the name.
+    pub generation: u32,
 }
 
 /// Whether a fact is a correction.
@@ -111,13 +120,13 @@ pub struct FactRow {
     /// Number of its event id among the event ids.
     pub id: u32,
     /// Number of the event id that it corrects, or [`NONE`].
-    pub(crate) target: u32,
+    pub target: u32,
     /// Microseconds from `instant` to the last instant that it may mean, in units of one second, rounded up.
-    pub(crate) vague_seconds: u32,
+    pub vague_seconds: u32,
     /// Correction or not.
-    pub(crate) correction: CorrectionKind,
+    pub correction: CorrectionKind,
     /// Dated after it was recorded.
-    pub(crate) future: bool,
+    pub future: bool,
 }
 
 impl FactRow {
@@ -151,6 +160,19 @@ pub enum EndKind {
     Unstated,
 }
 
+impl End {
+    /// The four bytes as a number.
+    pub fn to_bits(self) -> u32 {
+        self.0
+    }
+
+    /// An end from its four bytes; `None` when they say nothing.
+    pub fn from_bits(bits: u32) -> Option<Self> {
+        (bits >> TAG_BITS <= UNSTATED).then_some(Self(bits))
+    }
+}
+
+const UNSTATED: u32 = 5;
 const TAG_BITS: u32 = 29;
 const VALUE: u32 = (1 << TAG_BITS) - 1;
 
@@ -162,7 +184,7 @@ impl End {
             EndKind::Supply(place) => (2, place.0),
             EndKind::Receipt(by) => (3, by.map_or(VALUE, |place| place.0)),
             EndKind::Sighting => (4, 0),
-            EndKind::Unstated => (5, 0),
+            EndKind::Unstated => (UNSTATED, 0),
         };
         assert!(value <= VALUE, "fewer than 2^29 places and runs");
         Self(tag << TAG_BITS | value)
