@@ -1,0 +1,3 @@
+//! Composition of the services, and the simulated dairy.
+
+pub mod dairy;
