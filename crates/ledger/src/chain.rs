@@ -39,40 +39,22 @@ impl Head {
     /// The first rule that it breaks.
     pub fn check(&self, next: &CommitHeader) -> Result<(), ChainBreak> {
         if next.ledger != self.ledger {
-            return Err(ChainBreak::Ledger {
-                expected: self.ledger,
-                found: next.ledger,
-            });
+            return Err(ChainBreak::Ledger { expected: self.ledger, found: next.ledger });
         }
         if next.number != self.commit.next() {
-            return Err(ChainBreak::Number {
-                expected: self.commit.next(),
-                found: next.number,
-            });
+            return Err(ChainBreak::Number { expected: self.commit.next(), found: next.number });
         }
         if next.previous != self.hash {
-            return Err(ChainBreak::Previous {
-                expected: self.hash,
-                found: next.previous,
-            });
+            return Err(ChainBreak::Previous { expected: self.hash, found: next.previous });
         }
         if next.first_position != self.next_position {
-            return Err(ChainBreak::Position {
-                expected: self.next_position,
-                found: next.first_position,
-            });
+            return Err(ChainBreak::Position { expected: self.next_position, found: next.first_position });
         }
         if next.recorded_at <= self.recorded_at {
-            return Err(ChainBreak::RecordedAt {
-                previous: self.recorded_at,
-                found: next.recorded_at,
-            });
+            return Err(ChainBreak::RecordedAt { previous: self.recorded_at, found: next.recorded_at });
         }
         if next.epoch < self.epoch {
-            return Err(ChainBreak::Epoch {
-                previous: self.epoch,
-                found: next.epoch,
-            });
+            return Err(ChainBreak::Epoch { previous: self.epoch, found: next.epoch });
         }
         Ok(())
     }

@@ -25,11 +25,7 @@ pub struct Failure {
 impl Failure {
     pub(crate) fn of(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
-        move |source| Self {
-            doing,
-            path,
-            source: Arc::new(source),
-        }
+        move |source| Self { doing, path, source: Arc::new(source) }
     }
 
     pub(crate) fn is_disk_full(&self) -> bool {
@@ -163,11 +159,7 @@ impl From<ReadError> for OpenError {
 
 impl From<Failure> for OpenError {
     fn from(failure: Failure) -> Self {
-        if failure.is_disk_full() {
-            Self::DiskFull(failure)
-        } else {
-            Self::Io(failure)
-        }
+        if failure.is_disk_full() { Self::DiskFull(failure) } else { Self::Io(failure) }
     }
 }
 
@@ -216,12 +208,7 @@ pub struct Damage {
 
 impl fmt::Display for Damage {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            out,
-            "damage in {} at offset {}",
-            self.file.display(),
-            self.offset
-        )?;
+        write!(out, "damage in {} at offset {}", self.file.display(), self.offset)?;
         if let Some(commit) = self.commit {
             write!(out, ", commit {commit}")?;
         }

@@ -18,10 +18,7 @@ pub(crate) fn index(dir: &Path, first: CommitNumber) -> PathBuf {
 }
 
 pub(crate) fn cut(dir: &Path, commit: CommitNumber, offset: u64, number: u32) -> PathBuf {
-    dir.join(format!(
-        "cut-{:020}-{offset:010}-{number}.bytes",
-        commit.get()
-    ))
+    dir.join(format!("cut-{:020}-{offset:010}-{number}.bytes", commit.get()))
 }
 
 pub(crate) fn temporary(path: &Path) -> PathBuf {

@@ -39,18 +39,12 @@ impl Entry {
             return Err(Rejected::NoKeys);
         }
         if keys.len() > MAX_KEYS {
-            return Err(Rejected::TooManyKeys {
-                found: keys.len(),
-                limit: MAX_KEYS,
-            });
+            return Err(Rejected::TooManyKeys { found: keys.len(), limit: MAX_KEYS });
         }
         let size = 2 + 16 * keys.len() + payload.len();
         let frame = FRAME_OVERHEAD + 4 + size;
         if frame > MAX_FRAME_BYTES {
-            return Err(Rejected::TooLarge {
-                bytes: frame,
-                limit: MAX_FRAME_BYTES,
-            });
+            return Err(Rejected::TooLarge { bytes: frame, limit: MAX_FRAME_BYTES });
         }
         let mut bytes = Vec::with_capacity(size);
         bytes.extend_from_slice(&(keys.len() as u16).to_be_bytes());
@@ -80,25 +74,17 @@ impl fmt::Debug for Entry {
 }
 
 /// Whether these entries fit into one commit.
-pub(crate) fn check_limits<'a>(
-    entries: impl ExactSizeIterator<Item = &'a Entry>,
-) -> Result<usize, Rejected> {
+pub(crate) fn check_limits<'a>(entries: impl ExactSizeIterator<Item = &'a Entry>) -> Result<usize, Rejected> {
     let count = entries.len();
     if count == 0 {
         return Err(Rejected::NoEvents);
     }
     if count > MAX_EVENTS {
-        return Err(Rejected::TooManyEvents {
-            found: count,
-            limit: MAX_EVENTS,
-        });
+        return Err(Rejected::TooManyEvents { found: count, limit: MAX_EVENTS });
     }
     let bytes = FRAME_OVERHEAD + entries.map(Entry::frame_bytes).sum::<usize>();
     if bytes > MAX_FRAME_BYTES {
-        return Err(Rejected::TooLarge {
-            bytes,
-            limit: MAX_FRAME_BYTES,
-        });
+        return Err(Rejected::TooLarge { bytes, limit: MAX_FRAME_BYTES });
     }
     Ok(bytes)
 }
@@ -151,9 +137,7 @@ impl CommitHeader {
             previous: CommitHash::new(array_at(bytes, 56)),
         };
         if header.event_count == 0 || header.event_count as usize > MAX_EVENTS {
-            return Err(FrameError::EventCount {
-                found: header.event_count,
-            });
+            return Err(FrameError::EventCount { found: header.event_count });
         }
         if header.epoch.get() == 0 {
             return Err(FrameError::NoEpoch);
@@ -209,9 +193,7 @@ impl<B: AsRef<[u8]>> Frame<B> {
         let all = bytes.as_ref();
         let length = length_at(all)?;
         if length < all.len() {
-            return Err(FrameError::TrailingBytes {
-                count: all.len() - length,
-            });
+            return Err(FrameError::TrailingBytes { count: all.len() - length });
         }
         if crc32fast::hash(&all[8..]) != u32_at(all, 4) {
             return Err(FrameError::Checksum);
@@ -248,10 +230,7 @@ impl<B: AsRef<[u8]>> Frame<B> {
     /// Hash of the commit, computed from the bytes.
     pub fn hash(&self) -> CommitHash {
         hash::with(|hasher| {
-            let hashes: Vec<EventHash> = self
-                .events()
-                .map(|event| hasher.event(event.bytes))
-                .collect();
+            let hashes: Vec<EventHash> = self.events().map(|event| hasher.event(event.bytes)).collect();
             hasher.commit(self.header_bytes(), hashes)
         })
     }
@@ -287,9 +266,7 @@ impl<'a> EventRef<'a> {
 
     /// Its keys, ascending.
     pub fn keys(&self) -> impl ExactSizeIterator<Item = Key> + 'a {
-        self.bytes[2..2 + 16 * key_count(self.bytes)]
-            .chunks_exact(16)
-            .map(|key| Key::new(array_at(key, 0)))
+        self.bytes[2..2 + 16 * key_count(self.bytes)].chunks_exact(16).map(|key| Key::new(array_at(key, 0)))
     }
 
     /// Its payload.
@@ -319,19 +296,12 @@ pub struct Event {
 
 impl Event {
     pub(crate) fn new(commit: CommitHeader, event: EventRef<'_>) -> Self {
-        Self {
-            commit,
-            position: event.position,
-            bytes: event.bytes.to_vec(),
-        }
+        Self { commit, position: event.position, bytes: event.bytes.to_vec() }
     }
 
     /// As a view, with keys, payload and hash.
     pub fn view(&self) -> EventRef<'_> {
-        EventRef {
-            position: self.position,
-            bytes: &self.bytes,
-        }
+        EventRef { position: self.position, bytes: &self.bytes }
     }
 
     /// Its position in the ledger.
@@ -358,10 +328,7 @@ impl<'a> Iterator for EventRefs<'a> {
     fn next(&mut self) -> Option<EventRef<'a>> {
         self.left = self.left.checked_sub(1)?;
         let end = 4 + u32_at(self.rest, 0) as usize;
-        let event = EventRef {
-            position: self.position,
-            bytes: &self.rest[4..end],
-        };
+        let event = EventRef { position: self.position, bytes: &self.rest[4..end] };
         self.rest = &self.rest[end..];
         self.position = self.position.plus(1);
         Some(event)
@@ -377,10 +344,7 @@ impl ExactSizeIterator for EventRefs<'_> {}
 /// The frame's length as its prefix tells it, with that many bytes there.
 pub(crate) fn length_at(bytes: &[u8]) -> Result<usize, FrameError> {
     if bytes.len() < PREFIX_BYTES {
-        return Err(FrameError::Cut {
-            bytes: bytes.len(),
-            needed: PREFIX_BYTES,
-        });
+        return Err(FrameError::Cut { bytes: bytes.len(), needed: PREFIX_BYTES });
     }
     if &bytes[..4] != FRAME_MAGIC {
         return Err(FrameError::Magic);
@@ -390,10 +354,7 @@ pub(crate) fn length_at(bytes: &[u8]) -> Result<usize, FrameError> {
         return Err(FrameError::Length { found: length });
     }
     if length > bytes.len() {
-        return Err(FrameError::Cut {
-            bytes: bytes.len(),
-            needed: length,
-        });
+        return Err(FrameError::Cut { bytes: bytes.len(), needed: length });
     }
     Ok(length)
 }
@@ -410,11 +371,7 @@ fn check_entries(mut rest: &[u8], count: u32) -> Result<(), FrameError> {
         check_event(event, index)?;
         rest = &rest[4 + length..];
     }
-    if rest.is_empty() {
-        Ok(())
-    } else {
-        Err(FrameError::TrailingBytes { count: rest.len() })
-    }
+    if rest.is_empty() { Ok(()) } else { Err(FrameError::TrailingBytes { count: rest.len() }) }
 }
 
 fn check_event(event: &[u8], index: u32) -> Result<(), FrameError> {
@@ -423,23 +380,13 @@ fn check_event(event: &[u8], index: u32) -> Result<(), FrameError> {
     }
     let count = key_count(event);
     if count == 0 || count > MAX_KEYS {
-        return Err(FrameError::KeyCount {
-            index,
-            found: count,
-        });
+        return Err(FrameError::KeyCount { index, found: count });
     }
     let Some(keys) = event.get(2..2 + 16 * count) else {
         return Err(FrameError::EntryCut { index });
     };
-    let ascending = keys
-        .chunks_exact(16)
-        .zip(keys[16..].chunks_exact(16))
-        .all(|(a, b)| a < b);
-    if ascending {
-        Ok(())
-    } else {
-        Err(FrameError::KeyOrder { index })
-    }
+    let ascending = keys.chunks_exact(16).zip(keys[16..].chunks_exact(16)).all(|(a, b)| a < b);
+    if ascending { Ok(()) } else { Err(FrameError::KeyOrder { index }) }
 }
 
 fn key_count(event: &[u8]) -> usize {
@@ -448,9 +395,7 @@ fn key_count(event: &[u8]) -> usize {
 
 /// The `N` bytes at `at`. The caller has checked that they are there.
 pub(crate) fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    bytes[at..at + N]
-        .try_into()
-        .expect("a slice of N bytes is an array of N bytes")
+    bytes[at..at + N].try_into().expect("a slice of N bytes is an array of N bytes")
 }
 
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {

@@ -21,9 +21,7 @@ pub struct GroupOptions {
 
 impl Default for GroupOptions {
     fn default() -> Self {
-        Self {
-            queue_bytes: 16 << 20,
-        }
+        Self { queue_bytes: 16 << 20 }
     }
 }
 
@@ -119,14 +117,9 @@ impl GroupWriter {
         });
         let reader = writer.reader();
         let theirs = shared.clone();
-        let thread = std::thread::Builder::new()
-            .name("ledger-writer".to_owned())
-            .spawn(move || run(&theirs, writer))?;
-        Ok(Self {
-            shared,
-            reader,
-            thread: Some(thread),
-        })
+        let thread =
+            std::thread::Builder::new().name("ledger-writer".to_owned()).spawn(move || run(&theirs, writer))?;
+        Ok(Self { shared, reader, thread: Some(thread) })
     }
 
     /// A reader that sees each commit as soon as it is durable.
@@ -191,43 +184,20 @@ impl GroupWriter {
         self.thread.take()?.join().ok()
     }
 
-    fn queue(
-        &self,
-        now: Micros,
-        entries: Vec<Entry>,
-        alone: bool,
-        done: Done,
-    ) -> Result<(), Rejected> {
+    fn queue(&self, now: Micros, entries: Vec<Entry>, alone: bool, done: Done) -> Result<(), Rejected> {
         let bytes = frame::check_limits(entries.iter())? - FRAME_OVERHEAD;
         let mut queue = self.shared.queue();
-        while queue.bytes > 0
-            && queue.bytes + bytes > self.shared.limit
-            && !(queue.halted || queue.closed)
-        {
-            queue = self
-                .shared
-                .drained
-                .wait(queue)
-                .unwrap_or_else(PoisonError::into_inner);
+        while queue.bytes > 0 && queue.bytes + bytes > self.shared.limit && !(queue.halted || queue.closed) {
+            queue = self.shared.drained.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
-        let refused = if queue.closed {
-            Some(GroupError::Closed)
-        } else {
-            queue.halted.then_some(GroupError::Halted)
-        };
+        let refused = if queue.closed { Some(GroupError::Closed) } else { queue.halted.then_some(GroupError::Halted) };
         if let Some(error) = refused {
             drop(queue);
             done(Err(error));
             return Ok(());
         }
         queue.bytes += bytes;
-        queue.waiting.push_back(Submission {
-            now,
-            entries,
-            bytes,
-            alone,
-            done,
-        });
+        queue.waiting.push_back(Submission { now, entries, bytes, alone, done });
         drop(queue);
         self.shared.filled.notify_one();
         Ok(())
@@ -252,8 +222,7 @@ impl Drop for CloseAtEnd<'_> {
         drop(queue);
         self.0.drained.notify_all();
         if !std::thread::panicking() {
-            left.into_iter()
-                .for_each(|submission| (submission.done)(Err(GroupError::Closed)));
+            left.into_iter().for_each(|submission| (submission.done)(Err(GroupError::Closed)));
         }
     }
 }
@@ -261,11 +230,7 @@ impl Drop for CloseAtEnd<'_> {
 fn run(shared: &Shared, mut writer: Writer) -> Writer {
     let _end = CloseAtEnd(shared);
     while let Some(group) = next_group(shared) {
-        let now = group
-            .iter()
-            .map(|submission| submission.now)
-            .max()
-            .unwrap_or(Micros::NONE);
+        let now = group.iter().map(|submission| submission.now).max().unwrap_or(Micros::NONE);
         let entries: Vec<&Entry> = group.iter().flat_map(|one| &one.entries).collect();
         match writer.append_all(now, entries.iter().copied()) {
             Ok(receipt) => tell(group, receipt),
@@ -282,17 +247,13 @@ fn next_group(shared: &Shared) -> Option<Vec<Submission>> {
         if queue.closed {
             return None;
         }
-        queue = shared
-            .filled
-            .wait(queue)
-            .unwrap_or_else(PoisonError::into_inner);
+        queue = shared.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
     }
     let mut group: Vec<Submission> = Vec::new();
     let (mut events, mut bytes) = (0, FRAME_OVERHEAD);
     while let Some(next) = queue.waiting.front() {
         let apart = next.alone || group.first().is_some_and(|first| first.alone);
-        let fits =
-            events + next.entries.len() <= MAX_EVENTS && bytes + next.bytes <= MAX_FRAME_BYTES;
+        let fits = events + next.entries.len() <= MAX_EVENTS && bytes + next.bytes <= MAX_FRAME_BYTES;
         if !group.is_empty() && (apart || !fits) {
             break;
         }
@@ -310,11 +271,7 @@ fn tell(group: Vec<Submission>, receipt: Receipt) {
     let mut first_position = receipt.first_position;
     for submission in group {
         let events = submission.entries.len() as u32;
-        (submission.done)(Ok(Receipt {
-            first_position,
-            events,
-            ..receipt
-        }));
+        (submission.done)(Ok(Receipt { first_position, events, ..receipt }));
         first_position = first_position.plus(u64::from(events));
     }
 }
@@ -327,10 +284,6 @@ fn halt(shared: &Shared, group: Vec<Submission>, error: &AppendError) {
     let behind = std::mem::take(&mut queue.waiting);
     drop(queue);
     shared.drained.notify_all();
-    group
-        .into_iter()
-        .for_each(|one| (one.done)(Err(GroupError::Append(error.clone()))));
-    behind
-        .into_iter()
-        .for_each(|one| (one.done)(Err(GroupError::Halted)));
+    group.into_iter().for_each(|one| (one.done)(Err(GroupError::Append(error.clone()))));
+    behind.into_iter().for_each(|one| (one.done)(Err(GroupError::Halted)));
 }

@@ -24,11 +24,7 @@ impl Hasher {
         EventHash::new(*self.event.update(event_bytes).finalize().as_bytes())
     }
 
-    pub(crate) fn commit(
-        &mut self,
-        header: &[u8],
-        events: impl IntoIterator<Item = EventHash>,
-    ) -> CommitHash {
+    pub(crate) fn commit(&mut self, header: &[u8], events: impl IntoIterator<Item = EventHash>) -> CommitHash {
         self.commit.reset();
         self.commit.update(header);
         for event in events {
@@ -58,10 +54,7 @@ mod tests {
         let commit = with(|hasher| hasher.commit(b"header", [event]));
         let mut material = b"header".to_vec();
         material.extend_from_slice(event.as_bytes());
-        assert_eq!(
-            commit.as_bytes(),
-            &blake3::derive_key(COMMIT_CONTEXT, &material)
-        );
+        assert_eq!(commit.as_bytes(), &blake3::derive_key(COMMIT_CONTEXT, &material));
     }
 
     #[test]

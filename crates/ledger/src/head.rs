@@ -35,12 +35,7 @@ pub(crate) enum SlotError {
 impl Slot {
     pub(crate) fn empty(ledger: LedgerId) -> Self {
         let start = SEGMENT_HEADER_BYTES as u64;
-        Self {
-            head: Head::empty(ledger),
-            segment: CommitNumber::new(1),
-            start,
-            end: start,
-        }
+        Self { head: Head::empty(ledger), segment: CommitNumber::new(1), start, end: start }
     }
 
     pub(crate) fn encode(&self) -> [u8; SLOT_BYTES] {
@@ -62,10 +57,7 @@ impl Slot {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, SlotError> {
-        if bytes.len() != SLOT_BYTES
-            || &bytes[..8] != MAGIC
-            || crc32fast::hash(&bytes[..508]) != u32_at(bytes, 508)
-        {
+        if bytes.len() != SLOT_BYTES || &bytes[..8] != MAGIC || crc32fast::hash(&bytes[..508]) != u32_at(bytes, 508) {
             return Err(SlotError::Damaged);
         }
         let version = u32_at(bytes, 8);
@@ -85,15 +77,10 @@ impl Slot {
             start: u64_at(bytes, 100),
             end: u64_at(bytes, 108),
         };
-        let empty_is_empty =
-            slot.head.commit != CommitNumber::ZERO || slot == Self::empty(slot.head.ledger);
+        let empty_is_empty = slot.head.commit != CommitNumber::ZERO || slot == Self::empty(slot.head.ledger);
         let zeros = bytes[116..508].iter().all(|byte| *byte == 0);
         let ordered = slot.start <= slot.end && slot.start >= SEGMENT_HEADER_BYTES as u64;
-        if empty_is_empty && zeros && ordered {
-            Ok(slot)
-        } else {
-            Err(SlotError::Damaged)
-        }
+        if empty_is_empty && zeros && ordered { Ok(slot) } else { Err(SlotError::Damaged) }
     }
 }
 
@@ -106,11 +93,7 @@ pub(crate) struct HeadFile {
 
 impl HeadFile {
     /// The head file of a folder; `None` if there is none.
-    pub(crate) fn open(
-        storage: &dyn Storage,
-        dir: &Path,
-        access: Access,
-    ) -> Result<Option<Self>, Failure> {
+    pub(crate) fn open(storage: &dyn Storage, dir: &Path, access: Access) -> Result<Option<Self>, Failure> {
         let path = dir.join(files::HEAD);
         match storage.open(&path, access) {
             Ok(file) => Ok(Some(Self { file, path })),
@@ -122,15 +105,10 @@ impl HeadFile {
     /// The slots as they are. The bytes beyond the third are an error of the caller's to find by length.
     pub(crate) fn slots(&self) -> Result<[Result<Slot, SlotError>; SLOTS], Failure> {
         let mut bytes = [0; SLOT_BYTES * SLOTS];
-        let count =
-            read_full(&*self.file, &mut bytes, 0).map_err(Failure::of("read", &self.path))?;
+        let count = read_full(&*self.file, &mut bytes, 0).map_err(Failure::of("read", &self.path))?;
         Ok(std::array::from_fn(|slot| {
             let (from, to) = (slot * SLOT_BYTES, (slot + 1) * SLOT_BYTES);
-            if to <= count {
-                Slot::decode(&bytes[from..to])
-            } else {
-                Err(SlotError::Damaged)
-            }
+            if to <= count { Slot::decode(&bytes[from..to]) } else { Err(SlotError::Damaged) }
         }))
     }
 
@@ -175,20 +153,10 @@ impl HeadFile {
     pub(crate) fn anchor(&self, slot: &Slot) -> Result<(), Failure> {
         self.write(0, slot)?;
         self.write(1, slot)?;
-        self.file
-            .sync_data()
-            .map_err(Failure::of("sync", &self.path))?;
+        self.file.sync_data().map_err(Failure::of("sync", &self.path))?;
         self.write(ANCHOR, slot)?;
-        self.file
-            .set_len((SLOTS * SLOT_BYTES) as u64)
-            .map_err(Failure::of("cut", &self.path))?;
-        self.file
-            .sync_data()
-            .map_err(Failure::of("sync", &self.path))
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+        self.file.set_len((SLOTS * SLOT_BYTES) as u64).map_err(Failure::of("cut", &self.path))?;
+        self.file.sync_data().map_err(Failure::of("sync", &self.path))
     }
 
     pub(crate) fn len(&self) -> Result<u64, Failure> {
@@ -196,7 +164,6 @@ impl HeadFile {
     }
 
     fn write(&self, slot: usize, value: &Slot) -> Result<(), Failure> {
-        write_full(&*self.file, &value.encode(), (slot * SLOT_BYTES) as u64)
-            .map_err(Failure::of("write", &self.path))
+        write_full(&*self.file, &value.encode(), (slot * SLOT_BYTES) as u64).map_err(Failure::of("write", &self.path))
     }
 }

@@ -82,11 +82,7 @@ impl Micros {
 
 impl fmt::Display for Micros {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if *self == Self::NONE {
-            out.write_str("none")
-        } else {
-            write!(out, "{} µs", self.0)
-        }
+        if *self == Self::NONE { out.write_str("none") } else { write!(out, "{} µs", self.0) }
     }
 }
 

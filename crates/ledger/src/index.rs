@@ -44,11 +44,7 @@ impl CommitEntry {
     }
 
     fn decode(bytes: &[u8]) -> Self {
-        Self {
-            offset: u32_at(bytes, 0),
-            event: u32_at(bytes, 4),
-            recorded_at: Micros::new(u64_at(bytes, 8) as i64),
-        }
+        Self { offset: u32_at(bytes, 0), event: u32_at(bytes, 4), recorded_at: Micros::new(u64_at(bytes, 8) as i64) }
     }
 }
 
@@ -95,13 +91,11 @@ pub(crate) fn encode(about: &About, commits: &[CommitEntry], pairs: &[Pair]) -> 
     out.extend_from_slice(&(filter.blocks() as u32).to_be_bytes());
     end_page(&mut out);
     for page in commits.chunks(COMMITS_PER_PAGE) {
-        page.iter()
-            .for_each(|entry| out.extend_from_slice(&entry.encode()));
+        page.iter().for_each(|entry| out.extend_from_slice(&entry.encode()));
         end_page(&mut out);
     }
     for page in pairs.chunks(KEYS_PER_PAGE) {
-        page.iter()
-            .for_each(|pair| out.extend_from_slice(&encode_pair(pair)));
+        page.iter().for_each(|pair| out.extend_from_slice(&encode_pair(pair)));
         end_page(&mut out);
     }
     let resident = out.len();
@@ -157,18 +151,11 @@ impl Source {
             Self::File(file) => {
                 let mut bytes = vec![0; len];
                 let count = read_full(&**file, &mut bytes, from)?;
-                if count == len {
-                    Ok(bytes)
-                } else {
-                    Err(Unusable)
-                }
+                if count == len { Ok(bytes) } else { Err(Unusable) }
             }
             Self::Memory(image) => {
                 let from = usize::try_from(from).map_err(|_| Unusable)?;
-                image
-                    .get(from..from + len)
-                    .map(<[u8]>::to_vec)
-                    .ok_or(Unusable)
+                image.get(from..from + len).map(<[u8]>::to_vec).ok_or(Unusable)
             }
         }
     }
@@ -182,11 +169,7 @@ impl Source {
 
     fn page(&self, number: usize) -> Result<Vec<u8>, Unusable> {
         let page = self.read((number * PAGE) as u64, PAGE)?;
-        if crc32fast::hash(&page[..PAGE - 4]) == u32_at(&page, PAGE - 4) {
-            Ok(page)
-        } else {
-            Err(Unusable)
-        }
+        if crc32fast::hash(&page[..PAGE - 4]) == u32_at(&page, PAGE - 4) { Ok(page) } else { Err(Unusable) }
     }
 }
 
@@ -210,11 +193,7 @@ impl Index {
         let commit_pages = (about.commits as usize).div_ceil(COMMITS_PER_PAGE);
         let key_pages = (pairs as usize).div_ceil(KEYS_PER_PAGE);
         let from = ((1 + commit_pages + key_pages) * PAGE) as u64;
-        let parts = [
-            commit_pages * COMMIT_ENTRY,
-            key_pages * KEY_ENTRY,
-            blocks * FILTER_BLOCK,
-        ];
+        let parts = [commit_pages * COMMIT_ENTRY, key_pages * KEY_ENTRY, blocks * FILTER_BLOCK];
         let size = parts.iter().sum::<usize>();
         if source.len()? != from + size as u64 + 4 || blocks == 0 || about.commits == 0 {
             return Err(Unusable);
@@ -229,14 +208,9 @@ impl Index {
             source,
             about,
             pairs,
-            commit_fences: commits
-                .chunks_exact(COMMIT_ENTRY)
-                .map(CommitEntry::decode)
-                .collect(),
+            commit_fences: commits.chunks_exact(COMMIT_ENTRY).map(CommitEntry::decode).collect(),
             key_fences: keys.chunks_exact(KEY_ENTRY).map(decode_pair).collect(),
-            filter: Filter {
-                bytes: filter.to_vec(),
-            },
+            filter: Filter { bytes: filter.to_vec() },
         })
     }
 
@@ -255,23 +229,14 @@ impl Index {
             let page = self.source.page(1 + self.commit_fences.len() + number)?;
             let count = KEYS_PER_PAGE.min(self.pairs as usize - number * KEYS_PER_PAGE);
             let pairs = &page[..count * KEY_ENTRY];
-            found.extend(
-                pairs
-                    .chunks_exact(KEY_ENTRY)
-                    .map(decode_pair)
-                    .filter(|p| p.0 == *key)
-                    .map(|p| p.1),
-            );
+            found.extend(pairs.chunks_exact(KEY_ENTRY).map(decode_pair).filter(|p| p.0 == *key).map(|p| p.1));
         }
         Ok(found)
     }
 
     /// The commit with this index in the segment.
     pub(crate) fn commit(&self, index: u32) -> Result<CommitEntry, Unusable> {
-        let (page, within) = (
-            index as usize / COMMITS_PER_PAGE,
-            index as usize % COMMITS_PER_PAGE,
-        );
+        let (page, within) = (index as usize / COMMITS_PER_PAGE, index as usize % COMMITS_PER_PAGE);
         if index >= self.about.commits {
             return Err(Unusable);
         }
@@ -279,10 +244,7 @@ impl Index {
     }
 
     /// How many commits of the segment satisfy `before`, which holds for a prefix of them.
-    pub(crate) fn count_while(
-        &self,
-        before: impl Fn(&CommitEntry) -> bool,
-    ) -> Result<u32, Unusable> {
+    pub(crate) fn count_while(&self, before: impl Fn(&CommitEntry) -> bool) -> Result<u32, Unusable> {
         let pages = self.commit_fences.partition_point(&before);
         let Some(last) = pages.checked_sub(1) else {
             return Ok(0);
@@ -294,10 +256,7 @@ impl Index {
     fn commit_page(&self, number: usize) -> Result<Vec<CommitEntry>, Unusable> {
         let page = self.source.page(1 + number)?;
         let count = COMMITS_PER_PAGE.min(self.about.commits as usize - number * COMMITS_PER_PAGE);
-        Ok(page[..count * COMMIT_ENTRY]
-            .chunks_exact(COMMIT_ENTRY)
-            .map(CommitEntry::decode)
-            .collect())
+        Ok(page[..count * COMMIT_ENTRY].chunks_exact(COMMIT_ENTRY).map(CommitEntry::decode).collect())
     }
 }
 
@@ -309,12 +268,8 @@ struct Filter {
 
 impl Filter {
     fn of(pairs: &[Pair]) -> Self {
-        let blocks = (pairs.len() as u64 * FILTER_BITS_PER_KEY)
-            .div_ceil(512)
-            .max(1);
-        let mut filter = Self {
-            bytes: vec![0; blocks as usize * FILTER_BLOCK],
-        };
+        let blocks = (pairs.len() as u64 * FILTER_BITS_PER_KEY).div_ceil(512).max(1);
+        let mut filter = Self { bytes: vec![0; blocks as usize * FILTER_BLOCK] };
         for (key, _) in pairs {
             for bit in filter.bits(key) {
                 filter.bytes[bit / 8] |= 1 << (bit % 8);
@@ -328,8 +283,7 @@ impl Filter {
     }
 
     fn may_hold(&self, key: &Key) -> bool {
-        self.bits(key)
-            .all(|bit| self.bytes[bit / 8] & (1 << (bit % 8)) != 0)
+        self.bits(key).all(|bit| self.bytes[bit / 8] & (1 << (bit % 8)) != 0)
     }
 
     fn bits(&self, key: &Key) -> impl Iterator<Item = usize> + use<> {
@@ -338,8 +292,7 @@ impl Filter {
         let both = mix(u64_at(key.as_bytes(), 8) ^ high);
         let block = ((u128::from(both) * self.blocks() as u128) >> 64) as usize;
         let bits = mix(both ^ 0x9E37_79B9_7F4A_7C15);
-        (0..FILTER_PROBES)
-            .map(move |probe| block * FILTER_BLOCK * 8 + ((bits >> (9 * probe)) & 511) as usize)
+        (0..FILTER_PROBES).map(move |probe| block * FILTER_BLOCK * 8 + ((bits >> (9 * probe)) & 511) as usize)
     }
 }
 
@@ -363,15 +316,9 @@ mod tests {
 
     fn index(commits: u32, keys: u32, events_per_key: u32) -> (Index, Vec<u8>) {
         let entries: Vec<CommitEntry> = (0..commits)
-            .map(|i| CommitEntry {
-                offset: 96 + i,
-                event: 2 * i,
-                recorded_at: Micros::new(i64::from(10 * i)),
-            })
+            .map(|i| CommitEntry { offset: 96 + i, event: 2 * i, recorded_at: Micros::new(i64::from(10 * i)) })
             .collect();
-        let pairs: Vec<Pair> = (0..keys)
-            .flat_map(|k| (0..events_per_key).map(move |e| (key(2 * k), e * 3)))
-            .collect();
+        let pairs: Vec<Pair> = (0..keys).flat_map(|k| (0..events_per_key).map(move |e| (key(2 * k), e * 3))).collect();
         let about = About {
             ledger: LedgerId::new([3; 16]),
             first: CommitNumber::new(1),
@@ -382,10 +329,7 @@ mod tests {
             events: 2 * commits,
         };
         let image = encode(&about, &entries, &pairs);
-        (
-            Index::load(Source::Memory(image.clone())).expect("own image"),
-            image,
-        )
+        (Index::load(Source::Memory(image.clone())).expect("own image"), image)
     }
 
     #[test]
@@ -406,11 +350,7 @@ mod tests {
             let (index, _) = index(commits, 1, 1);
             for i in 0..commits {
                 assert_eq!(index.commit(i).expect("sound").offset, 96 + i);
-                let at = |t: i64| {
-                    index
-                        .count_while(|entry| entry.recorded_at <= Micros::new(t))
-                        .expect("sound")
-                };
+                let at = |t: i64| index.count_while(|entry| entry.recorded_at <= Micros::new(t)).expect("sound");
                 assert_eq!(at(i64::from(10 * i) - 1), i);
                 assert_eq!(at(i64::from(10 * i)), i + 1);
             }
@@ -443,9 +383,7 @@ mod tests {
     #[test]
     fn the_filter_turns_most_strangers_away() {
         let (index, _) = index(1, 20_000, 1);
-        let strangers = (0..20_000)
-            .filter(|k| index.filter.may_hold(&key(2 * k + 1)))
-            .count();
+        let strangers = (0..20_000).filter(|k| index.filter.may_hold(&key(2 * k + 1))).count();
         assert!(strangers < 600, "{strangers} of 20000 strangers pass");
     }
 }

@@ -120,19 +120,10 @@ impl Keyring {
     ///
     /// # Errors
     /// If it is damaged, or of another ledger.
-    pub fn open(
-        storage: Arc<dyn Storage>,
-        dir: impl AsRef<Path>,
-        ledger: LedgerId,
-    ) -> Result<Self, KeyringError> {
+    pub fn open(storage: Arc<dyn Storage>, dir: impl AsRef<Path>, ledger: LedgerId) -> Result<Self, KeyringError> {
         let dir = dir.as_ref().to_path_buf();
         let keys = read(&*storage, &dir, ledger)?.unwrap_or_default();
-        Ok(Self {
-            storage,
-            dir,
-            ledger,
-            keys,
-        })
+        Ok(Self { storage, dir, ledger, keys })
     }
 
     /// What is known of a key id; `None` if it never had a key.
@@ -157,11 +148,7 @@ impl Keyring {
     ///
     /// # Errors
     /// [`KeyringError::Taken`] if an id has or had a key; none of the keys is stored then.
-    pub fn insert(
-        &mut self,
-        new: impl IntoIterator<Item = (KeyId, Secret)>,
-        now: Micros,
-    ) -> Result<(), KeyringError> {
+    pub fn insert(&mut self, new: impl IntoIterator<Item = (KeyId, Secret)>, now: Micros) -> Result<(), KeyringError> {
         let mut keys = self.keys.clone();
         for (id, secret) in new {
             if keys.insert(id, KeyState::Present(secret, now)).is_some() {
@@ -176,11 +163,7 @@ impl Keyring {
     ///
     /// # Errors
     /// What the disk answered.
-    pub fn erase(
-        &mut self,
-        ids: impl IntoIterator<Item = KeyId>,
-        now: Micros,
-    ) -> Result<(), KeyringError> {
+    pub fn erase(&mut self, ids: impl IntoIterator<Item = KeyId>, now: Micros) -> Result<(), KeyringError> {
         let mut keys = self.keys.clone();
         for id in ids {
             let state = keys.entry(id).or_insert(KeyState::Erased(now));
@@ -210,9 +193,7 @@ impl Keyring {
 
     fn replace(&mut self, keys: BTreeMap<KeyId, KeyState>) -> Result<(), KeyringError> {
         recovery::replace(&*self.storage, &self.path(), &encode(self.ledger, &keys))?;
-        self.storage
-            .sync_dir(&self.dir)
-            .map_err(Failure::of("sync", &self.dir))?;
+        self.storage.sync_dir(&self.dir).map_err(Failure::of("sync", &self.dir))?;
         self.keys = keys;
         Ok(())
     }
@@ -256,11 +237,7 @@ fn encode(ledger: LedgerId, keys: &BTreeMap<KeyId, KeyState>) -> Vec<u8> {
     out
 }
 
-fn decode(
-    bytes: &[u8],
-    path: &Path,
-    ledger: LedgerId,
-) -> Result<BTreeMap<KeyId, KeyState>, ReadError> {
+fn decode(bytes: &[u8], path: &Path, ledger: LedgerId) -> Result<BTreeMap<KeyId, KeyState>, ReadError> {
     let damaged = |offset: usize| {
         ReadError::Damaged(Damage {
             file: path.to_path_buf(),
@@ -279,12 +256,7 @@ fn decode(
     let version = u32_at(bytes, 8);
     if version != FORMAT_VERSION {
         let (file, known) = (path.to_path_buf(), FORMAT_VERSION);
-        return Err(ReadError::NewerFormat(NewerFormat {
-            file,
-            offset: 0,
-            found: version,
-            known,
-        }));
+        return Err(ReadError::NewerFormat(NewerFormat { file, offset: 0, found: version, known }));
     }
     let count = u32_at(bytes, 28) as usize;
     if LedgerId::new(array_at(bytes, 12)) != ledger || HEADER + count * RECORD != body {

@@ -42,13 +42,12 @@ mod roll;
 mod segment;
 mod storage;
 mod tree;
+mod verify;
 mod view;
 mod writer;
 
 pub use chain::{ChainBreak, Head};
-pub use error::{
-    AppendError, Damage, DamageKind, Failure, NewerFormat, OpenError, ReadError, Rejected,
-};
+pub use error::{AppendError, Damage, DamageKind, Failure, NewerFormat, OpenError, ReadError, Rejected};
 pub use frame::{CommitHeader, Entry, Event, EventRef, Frame, FrameError};
 pub use group::{GroupError, GroupOptions, GroupWriter, Outcome};
 pub use ids::{CommitHash, CommitNumber, Epoch, EventHash, Key, LedgerId, Micros, Position};
@@ -57,6 +56,7 @@ pub use reader::{Frames, Reader, WatchId};
 pub use recovery::{Cut, Recovery};
 pub use storage::{Access, LockError, LockGuard, OsStorage, Storage, StorageFile};
 pub use tree::{Tree, TreeHash, leaf_hash, node_hash};
+pub use verify::{Progress, Verified, VerifyOptions, verify};
 pub use writer::{Options, Receipt, Writer};
 
 /// The format version that this build reads and writes.

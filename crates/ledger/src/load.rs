@@ -25,12 +25,7 @@ pub(crate) struct Loaded {
 
 /// Loads the ledger up to the head. Sealed segments are trusted as far as their headers and indexes fit each
 /// other; the segment with the head is read and hashed.
-pub(crate) fn load(
-    storage: &dyn Storage,
-    dir: &Path,
-    slot: &Slot,
-    access: Access,
-) -> Result<Loaded, ReadError> {
+pub(crate) fn load(storage: &dyn Storage, dir: &Path, slot: &Slot, access: Access) -> Result<Loaded, ReadError> {
     let names = storage.list(dir).map_err(Failure::of("list", dir))?;
     let segments = files::segments(&names);
     let before = segments.partition_point(|first| *first < slot.segment);
@@ -45,11 +40,7 @@ pub(crate) fn load(
             ledger: about.ledger,
             commit: next.segment.before.commit.plus(u64::from(about.commits)),
             hash: about.last_hash,
-            next_position: next
-                .segment
-                .before
-                .next_position
-                .plus(u64::from(about.events)),
+            next_position: next.segment.before.next_position.plus(u64::from(about.events)),
             // Told by the next segment's header; not known here.
             recorded_at: next.segment.before.recorded_at,
             epoch: next.segment.before.epoch,
@@ -61,28 +52,18 @@ pub(crate) fn load(
     let mut open = OpenSegment::new(segment);
     let before = open.segment.before;
     let head = follow(&mut open, before, slot.end)?;
-    let start = open
-        .commits
-        .last()
-        .map_or(open.end, |last| u64::from(last.offset));
+    let start = open.commits.last().map_or(open.end, |last| u64::from(last.offset));
     if head != slot.head || start != slot.start {
         return Err(ReadError::Damaged(Damage {
             file: dir.join(files::HEAD),
             offset: 0,
             commit: Some(slot.head.commit),
             position: None,
-            kind: DamageKind::HeadDiffers {
-                head: slot.head.commit,
-            },
+            kind: DamageKind::HeadDiffers { head: slot.head.commit },
         }));
     }
     let after = segments.partition_point(|first| *first <= slot.segment);
-    Ok(Loaded {
-        sealed,
-        open,
-        rebuilt,
-        later: segments[after..].to_vec(),
-    })
+    Ok(Loaded { sealed, open, rebuilt, later: segments[after..].to_vec() })
 }
 
 /// A sealed segment that continues the ledger at `at`, and its index's bytes if the file could not be used.
@@ -120,10 +101,7 @@ pub(crate) fn check_continues(segment: &Segment, at: &Head) -> Result<(), ReadEr
     if before.commit > at.commit && before.ledger == at.ledger {
         // A segment between the two is not there.
         return Err(ReadError::Damaged(Damage {
-            file: files::segment(
-                segment.path.parent().unwrap_or(Path::new("")),
-                at.commit.next(),
-            ),
+            file: files::segment(segment.path.parent().unwrap_or(Path::new("")), at.commit.next()),
             ..segment.damage(0, at, DamageKind::SegmentMissing)
         }));
     }
@@ -131,11 +109,7 @@ pub(crate) fn check_continues(segment: &Segment, at: &Head) -> Result<(), ReadEr
         && before.commit == at.commit
         && before.hash == at.hash
         && before.next_position == at.next_position;
-    if continues {
-        Ok(())
-    } else {
-        Err(segment.damage(0, at, DamageKind::SegmentOrder).into())
-    }
+    if continues { Ok(()) } else { Err(segment.damage(0, at, DamageKind::SegmentOrder).into()) }
 }
 
 /// Reads the commits from the segment's known end up to `to`, checks each and its place in the chain, and adds them.
@@ -156,16 +130,12 @@ pub(crate) fn follow(open: &mut OpenSegment, from: Head, to: u64) -> Result<Head
                 open.add(&frame);
             }
             Next::Zeros => {
-                let kind = DamageKind::Cut {
-                    commit: head.commit.next(),
-                };
+                let kind = DamageKind::Cut { commit: head.commit.next() };
                 return Err(open.segment.damage(open.end, &head, kind).into());
             }
             Next::Bad(error) => {
                 let (commit, position) = (head.commit.next(), head.next_position);
-                return Err(open
-                    .segment
-                    .bad_frame(error, open.end, Some(commit), Some(position)));
+                return Err(open.segment.bad_frame(error, open.end, Some(commit), Some(position)));
             }
         }
     }

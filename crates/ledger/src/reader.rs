@@ -31,10 +31,7 @@ pub struct WatchId(u64);
 
 impl Reader {
     pub(crate) fn of_writer(view: Arc<View>) -> Self {
-        Self {
-            view,
-            follower: None,
-        }
+        Self { view, follower: None }
     }
 
     /// Opens a ledger for reading beside its writer, which may be another process, or without one. Takes no lock and
@@ -45,18 +42,11 @@ impl Reader {
     pub fn open(storage: Arc<dyn Storage>, dir: impl AsRef<Path>) -> Result<Self, OpenError> {
         let dir = dir.as_ref();
         let Some(head_file) = HeadFile::open(&*storage, dir, Access::Read)? else {
-            return Err(OpenError::NotFound {
-                dir: dir.to_path_buf(),
-            });
+            return Err(OpenError::NotFound { dir: dir.to_path_buf() });
         };
         let slot = head_file.best()?;
         let loaded = load::load(&*storage, dir, &slot, Access::Read)?;
-        let follower = Follower {
-            storage,
-            dir: dir.to_path_buf(),
-            head_file,
-            busy: Mutex::new(()),
-        };
+        let follower = Follower { storage, dir: dir.to_path_buf(), head_file, busy: Mutex::new(()) };
         Ok(Self {
             view: Arc::new(View::new(loaded.sealed, loaded.open, slot.head)),
             follower: Some(Arc::new(follower)),
@@ -109,9 +99,7 @@ impl Reader {
         let Some(frame) = self.frame(commit)? else {
             return Ok(None);
         };
-        let within = position
-            .get()
-            .wrapping_sub(frame.header().first_position.get());
+        let within = position.get().wrapping_sub(frame.header().first_position.get());
         Ok(usize::try_from(within)
             .ok()
             .and_then(|within| frame.events().nth(within))
@@ -147,11 +135,7 @@ impl Reader {
     /// more commits it goes on. Each frame's own checks are done; the chain is the caller's to check
     /// ([`Head::check`]), who has the hash to begin with.
     pub fn frames(&self, from: CommitNumber) -> Frames {
-        Frames {
-            reader: self.clone(),
-            next: from.max(CommitNumber::new(1)),
-            chunk: None,
-        }
+        Frames { reader: self.clone(), next: from.max(CommitNumber::new(1)), chunk: None }
     }
 
     /// Waits until there is a commit beyond this one, or until `limit` has passed; the head then. Beside a writer in
@@ -226,35 +210,20 @@ impl Follower {
             Ok(())
         } else {
             let path = self.dir.join(files::HEAD);
-            let kind = DamageKind::HeadDiffers {
-                head: slot.head.commit,
-            };
+            let kind = DamageKind::HeadDiffers { head: slot.head.commit };
             let damage = view.read().open.segment.damage(slot.start, &head, kind);
-            Err(ReadError::Damaged(Damage {
-                file: path,
-                offset: 0,
-                ..damage
-            }))
+            Err(ReadError::Damaged(Damage { file: path, offset: 0, ..damage }))
         }
     }
 
-    fn read_to(
-        &self,
-        view: &View,
-        segment: &Segment,
-        from: u64,
-        to: u64,
-        mut head: Head,
-    ) -> Result<Head, ReadError> {
+    fn read_to(&self, view: &View, segment: &Segment, from: u64, to: u64, mut head: Head) -> Result<Head, ReadError> {
         let bytes = segment.read(from, to)?;
         let mut at = 0;
         while from + (at as u64) < to {
             let frame = match segment::next(&bytes[at.min(bytes.len())..]) {
                 Next::Frame(frame) => frame,
                 Next::Zeros => {
-                    let kind = DamageKind::Cut {
-                        commit: head.commit.next(),
-                    };
+                    let kind = DamageKind::Cut { commit: head.commit.next() };
                     return Err(segment.damage(from + at as u64, &head, kind).into());
                 }
                 Next::Bad(error) => {
@@ -279,8 +248,7 @@ impl Follower {
         if next.before != *head {
             return Err(next.damage(0, head, DamageKind::SegmentOrder).into());
         }
-        let (sealed, _) =
-            load::load_sealed(&*self.storage, &self.dir, segment.first, &segment.before)?;
+        let (sealed, _) = load::load_sealed(&*self.storage, &self.dir, segment.first, &segment.before)?;
         view.seal_as(sealed, OpenSegment::new(next));
         Ok(())
     }
@@ -335,13 +303,8 @@ impl Frames {
             let Some(place) = self.reader.view.place_of(self.next)? else {
                 return Ok(None);
             };
-            self.chunk = Some(Chunk {
-                segment: place.segment,
-                bytes: Vec::new(),
-                from: place.offset,
-                at: 0,
-                end: place.end,
-            });
+            self.chunk =
+                Some(Chunk { segment: place.segment, bytes: Vec::new(), from: place.offset, at: 0, end: place.end });
         }
         let chunk = self.chunk.as_mut().expect("set just now if it was not");
         let (frame, offset) = chunk.frame(self.next)?;
@@ -361,9 +324,7 @@ impl Chunk {
         let mut length = crate::frame::length_at(&self.bytes[self.at..]);
         if matches!(length, Err(FrameError::Cut { .. })) {
             // The next frame is not there as a whole: read on from its start. A chunk holds any frame.
-            self.bytes = self
-                .segment
-                .read(offset, self.end.min(offset + CHUNK_BYTES))?;
+            self.bytes = self.segment.read(offset, self.end.min(offset + CHUNK_BYTES))?;
             (self.from, self.at) = (offset, 0);
             length = crate::frame::length_at(&self.bytes);
         }
@@ -372,8 +333,7 @@ impl Chunk {
             self.at += length;
             Ok(frame)
         });
-        let frame =
-            decoded.map_err(|error| self.segment.bad_frame(error, offset, Some(commit), None))?;
+        let frame = decoded.map_err(|error| self.segment.bad_frame(error, offset, Some(commit), None))?;
         Ok((frame, offset))
     }
 }

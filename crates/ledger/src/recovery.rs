@@ -57,20 +57,11 @@ pub(crate) fn recover(storage: &dyn Storage, dir: &Path) -> Result<Recovered, Op
     };
     for name in names.iter().filter(|name| name.ends_with(files::TEMPORARY)) {
         let path = dir.join(name);
-        storage
-            .remove(&path)
-            .map_err(Failure::of("remove", &path))?;
+        storage.remove(&path).map_err(Failure::of("remove", &path))?;
     }
     let acknowledged = head_file.best()?;
-    let torn_slots = head_file
-        .slots()?
-        .iter()
-        .filter(|slot| slot.is_err())
-        .count();
-    let mut report = Recovery {
-        torn_slots,
-        ..Recovery::default()
-    };
+    let torn_slots = head_file.slots()?.iter().filter(|slot| slot.is_err()).count();
+    let mut report = Recovery { torn_slots, ..Recovery::default() };
     let mut loaded = load::load(storage, dir, &acknowledged, Access::Write)?;
     let mut head = acknowledged.head;
     let allocated = loop {
@@ -85,13 +76,7 @@ pub(crate) fn recover(storage: &dyn Storage, dir: &Path) -> Result<Recovered, Op
             break mend_tail(storage, dir, &loaded.open, &head, &rest, &mut report)?;
         };
         if let Some(at) = segment::first_not_zero(&rest) {
-            return Err(damaged_rest(
-                &loaded.open.segment,
-                &head,
-                loaded.open.end,
-                &rest,
-                at,
-            ));
+            return Err(damaged_rest(&loaded.open.segment, &head, loaded.open.end, &rest, at));
         }
         loaded.later.remove(0);
         go_on(storage, dir, &mut loaded, &head, next, !rest.is_empty())?;
@@ -101,36 +86,20 @@ pub(crate) fn recover(storage: &dyn Storage, dir: &Path) -> Result<Recovered, Op
     report.rebuilt_indexes = write_indexes(storage, dir, &loaded)?;
     let slot = slot_of(&loaded, &acknowledged, head);
     head_file.anchor(&slot)?;
-    Ok(Recovered {
-        loaded,
-        head_file,
-        slot,
-        allocated,
-        report,
-    })
+    Ok(Recovered { loaded, head_file, slot, allocated, report })
 }
 
 /// Where the head's frame stands after recovery: in the open segment, or where the head file has it.
 fn slot_of(loaded: &Loaded, acknowledged: &Slot, head: Head) -> Slot {
     if let Some(last) = loaded.open.commits.last() {
         let (start, end) = (u64::from(last.offset), loaded.open.end);
-        return Slot {
-            head,
-            segment: loaded.open.segment.first,
-            start,
-            end,
-        };
+        return Slot { head, segment: loaded.open.segment.first, start, end };
     }
     let sealed = loaded.sealed.last().and_then(|sealed| {
         let commits = sealed.index().about.commits;
         let last = sealed.ask(|index| index.commit(commits - 1)).ok()?;
         let (start, end) = (u64::from(last.offset), sealed.len);
-        Some(Slot {
-            head,
-            segment: sealed.segment.first,
-            start,
-            end,
-        })
+        Some(Slot { head, segment: sealed.segment.first, start, end })
     });
     sealed.unwrap_or(*acknowledged)
 }
@@ -141,9 +110,7 @@ fn read_beyond(open: &mut OpenSegment, head: &mut Head) -> Result<Vec<u8>, OpenE
     let mut at = 0;
     while let Next::Frame(frame) = segment::next(&bytes[at..]) {
         if let Err(broken) = head.check(frame.header()) {
-            let damage = open
-                .segment
-                .damage(open.end, head, DamageKind::Chain(broken));
+            let damage = open.segment.damage(open.end, head, DamageKind::Chain(broken));
             return Err(damage.into());
         }
         *head = head.after(frame.header(), frame.hash());
@@ -162,10 +129,7 @@ fn make_durable(open: &OpenSegment, count: u64) -> Result<(), OpenError> {
     let bytes = open.segment.read(from, open.end)?;
     let path = &open.segment.path;
     write_full(&*open.segment.file, &bytes, from).map_err(Failure::of("write", path))?;
-    open.segment
-        .file
-        .sync_data()
-        .map_err(Failure::of("sync", path))?;
+    open.segment.file.sync_data().map_err(Failure::of("sync", path))?;
     Ok(())
 }
 
@@ -189,20 +153,9 @@ fn mend_tail(
     }
     let kept_in = keep(storage, dir, head.commit.next(), open.end, rest)?;
     let path = &open.segment.path;
-    open.segment
-        .file
-        .set_len(open.end)
-        .map_err(Failure::of("cut", path))?;
-    open.segment
-        .file
-        .sync_data()
-        .map_err(Failure::of("sync", path))?;
-    report.cut = Some(Cut {
-        file: path.clone(),
-        from: open.end,
-        to,
-        kept_in,
-    });
+    open.segment.file.set_len(open.end).map_err(Failure::of("cut", path))?;
+    open.segment.file.sync_data().map_err(Failure::of("sync", path))?;
+    report.cut = Some(Cut { file: path.clone(), from: open.end, to, kept_in });
     Ok(open.end)
 }
 
@@ -228,23 +181,13 @@ fn keep(
     Ok(path)
 }
 
-fn damaged_rest(
-    segment: &Segment,
-    head: &Head,
-    end: u64,
-    rest: &[u8],
-    not_zero: usize,
-) -> OpenError {
+fn damaged_rest(segment: &Segment, head: &Head, end: u64, rest: &[u8], not_zero: usize) -> OpenError {
     match segment::next(rest) {
         Next::Bad(error) => {
             let (commit, position) = (head.commit.next(), head.next_position);
-            segment
-                .bad_frame(error, end, Some(commit), Some(position))
-                .into()
+            segment.bad_frame(error, end, Some(commit), Some(position)).into()
         }
-        Next::Zeros | Next::Frame(_) => segment
-            .damage(end + not_zero as u64, head, DamageKind::NotZero)
-            .into(),
+        Next::Zeros | Next::Frame(_) => segment.damage(end + not_zero as u64, head, DamageKind::NotZero).into(),
     }
 }
 
@@ -259,9 +202,7 @@ fn go_on(
 ) -> Result<(), OpenError> {
     if zeros || loaded.open.commits.is_empty() {
         let segment = &loaded.open.segment;
-        return Err(segment
-            .damage(loaded.open.end, head, DamageKind::SegmentEnd)
-            .into());
+        return Err(segment.damage(loaded.open.end, head, DamageKind::SegmentEnd).into());
     }
     let segment = Segment::open(storage, dir, next, Access::Write)?;
     load::check_continues(&segment, head)?;
@@ -269,20 +210,13 @@ fn go_on(
         return Err(segment.damage(0, head, DamageKind::SegmentOrder).into());
     }
     let sealed = std::mem::replace(&mut loaded.open, OpenSegment::new(segment));
-    let (sealed, image) =
-        load::load_sealed(storage, dir, sealed.segment.first, &sealed.segment.before)?;
-    loaded
-        .rebuilt
-        .extend(image.map(|image| (sealed.segment.first, image)));
+    let (sealed, image) = load::load_sealed(storage, dir, sealed.segment.first, &sealed.segment.before)?;
+    loaded.rebuilt.extend(image.map(|image| (sealed.segment.first, image)));
     loaded.sealed.push(Sealed::into_shared(sealed));
     Ok(())
 }
 
-fn write_indexes(
-    storage: &dyn Storage,
-    dir: &Path,
-    loaded: &Loaded,
-) -> Result<Vec<CommitNumber>, OpenError> {
+fn write_indexes(storage: &dyn Storage, dir: &Path, loaded: &Loaded) -> Result<Vec<CommitNumber>, OpenError> {
     let mut written = Vec::new();
     for (first, image) in &loaded.rebuilt {
         // Without the file this ledger works as well, only slower to open: a full disk is no reason to stop here.
@@ -302,9 +236,7 @@ pub(crate) fn replace(
 ) -> Result<std::sync::Arc<dyn StorageFile>, Failure> {
     let temporary = files::temporary(path);
     let made = create_synced(storage, &temporary, bytes).and_then(|file| {
-        storage
-            .rename(&temporary, path)
-            .map_err(Failure::of("rename", &temporary))?;
+        storage.rename(&temporary, path).map_err(Failure::of("rename", &temporary))?;
         Ok(file)
     });
     if made.is_err() {
@@ -334,20 +266,13 @@ pub(crate) fn create_synced(
 
 /// Makes the head file of a new ledger.
 pub(crate) fn replace_head(storage: &dyn Storage, dir: &Path, slot: &Slot) -> Result<(), Failure> {
-    replace(
-        storage,
-        &dir.join(files::HEAD),
-        &slot.encode().repeat(crate::head::SLOTS),
-    )
-    .map(drop)
+    replace(storage, &dir.join(files::HEAD), &slot.encode().repeat(crate::head::SLOTS)).map(drop)
 }
 
 /// There is no head file: no ledger, one whose making was interrupted, or a damaged one.
 fn without_head(storage: &dyn Storage, dir: &Path, names: &[String]) -> OpenError {
     match holds_commits(storage, dir, names) {
-        Ok(false) => OpenError::NotFound {
-            dir: dir.to_path_buf(),
-        },
+        Ok(false) => OpenError::NotFound { dir: dir.to_path_buf() },
         Ok(true) => OpenError::Damaged(Damage {
             file: dir.join(files::HEAD),
             offset: 0,
@@ -361,11 +286,7 @@ fn without_head(storage: &dyn Storage, dir: &Path, names: &[String]) -> OpenErro
 
 /// Whether a folder without a head file holds more than the beginning of a ledger. The head file is made last, so an
 /// interrupted creation leaves at most one segment without a commit.
-pub(crate) fn holds_commits(
-    storage: &dyn Storage,
-    dir: &Path,
-    names: &[String],
-) -> Result<bool, ReadError> {
+pub(crate) fn holds_commits(storage: &dyn Storage, dir: &Path, names: &[String]) -> Result<bool, ReadError> {
     let segments = files::segments(names);
     let [first] = segments.as_slice() else {
         return Ok(!segments.is_empty());

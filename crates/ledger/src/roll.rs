@@ -18,8 +18,7 @@ impl Writer {
         // The new segment under a name that nobody reads. A full disk shows itself here, with nothing changed.
         let made = recovery::create_synced(&*self.storage, &temporary, &header).and_then(|file| {
             let upto = SEGMENT_HEADER_BYTES as u64 + len;
-            write_zeros(&*file, SEGMENT_HEADER_BYTES as u64, upto)
-                .map_err(Failure::of("write", &temporary))?;
+            write_zeros(&*file, SEGMENT_HEADER_BYTES as u64, upto).map_err(Failure::of("write", &temporary))?;
             file.sync_data().map_err(Failure::of("sync", &temporary))?;
             Ok((file, upto))
         });
@@ -36,24 +35,14 @@ impl Writer {
         let (old, end) = (self.file.clone(), self.end);
         old.set_len(end).map_err(|error| self.stop("cut", error))?;
         old.sync_data().map_err(|error| self.stop("sync", error))?;
-        self.storage
-            .rename(&temporary, &path)
-            .map_err(|error| self.stop("rename", error))?;
-        self.storage
-            .sync_dir(&self.dir)
-            .map_err(|error| self.stop("sync the folder of", error))?;
+        self.storage.rename(&temporary, &path).map_err(|error| self.stop("rename", error))?;
+        self.storage.sync_dir(&self.dir).map_err(|error| self.stop("sync the folder of", error))?;
         // From here a crash finds the new segment, empty. The head file is made to name the last commit of the old
         // one, durably, so that recovery never has to look for torn bytes in a sealed segment.
-        self.head_file
-            .anchor(&self.noted)
-            .map_err(|failure| self.stop_with(failure))?;
+        self.head_file.anchor(&self.noted).map_err(|failure| self.stop_with(failure))?;
         let index = self.write_index()?;
-        let next = Segment {
-            file: file.clone(),
-            path: path.clone(),
-            first: self.head.commit.next(),
-            before: self.head,
-        };
+        let next =
+            Segment { file: file.clone(), path: path.clone(), first: self.head.commit.next(), before: self.head };
         self.segment = next.first;
         self.view.seal(index, next);
         self.file = file;
@@ -66,10 +55,7 @@ impl Writer {
     fn write_index(&mut self) -> Result<Index, AppendError> {
         let (image, first) = {
             let inner = self.view.read();
-            (
-                inner.open.index_image(self.head.hash),
-                inner.open.segment.first,
-            )
+            (inner.open.index_image(self.head.hash), inner.open.segment.first)
         };
         let path = files::index(&self.dir, first);
         // It can be rebuilt, so a disk that is full just now costs memory and not the ledger.
@@ -77,15 +63,9 @@ impl Writer {
             Ok(file) => Source::File(file),
             Err(_) => Source::Memory(image.clone()),
         };
-        Index::load(source)
-            .or_else(|_| Index::load(Source::Memory(image)))
-            .map_err(|_| {
-                let error = std::io::Error::other("the key index just made cannot be read");
-                self.stop_with(Failure {
-                    doing: "index",
-                    path,
-                    source: Arc::new(error),
-                })
-            })
+        Index::load(source).or_else(|_| Index::load(Source::Memory(image))).map_err(|_| {
+            let error = std::io::Error::other("the key index just made cannot be read");
+            self.stop_with(Failure { doing: "index", path, source: Arc::new(error) })
+        })
     }
 }

@@ -66,12 +66,7 @@ impl Segment {
         let mut bytes = [0; SEGMENT_HEADER_BYTES];
         let count = read_full(&*file, &mut bytes, 0).map_err(Failure::of("read", &path))?;
         let before = decode_header(&bytes[..count], &path, first)?;
-        Ok(Self {
-            file,
-            path,
-            first,
-            before,
-        })
+        Ok(Self { file, path, first, before })
     }
 
     pub(crate) fn len(&self) -> Result<u64, Failure> {
@@ -135,17 +130,9 @@ impl Segment {
 
 fn decode_header(bytes: &[u8], path: &Path, first: CommitNumber) -> Result<Head, ReadError> {
     let damage = |kind| {
-        ReadError::Damaged(Damage {
-            file: path.to_path_buf(),
-            offset: 0,
-            commit: Some(first),
-            position: None,
-            kind,
-        })
+        ReadError::Damaged(Damage { file: path.to_path_buf(), offset: 0, commit: Some(first), position: None, kind })
     };
-    if bytes.len() < SEGMENT_HEADER_BYTES
-        || &bytes[..8] != MAGIC
-        || crc32fast::hash(&bytes[..92]) != u32_at(bytes, 92)
+    if bytes.len() < SEGMENT_HEADER_BYTES || &bytes[..8] != MAGIC || crc32fast::hash(&bytes[..92]) != u32_at(bytes, 92)
     {
         return Err(damage(DamageKind::SegmentHeader));
     }
@@ -205,11 +192,7 @@ pub(crate) fn has_later_frame(bytes: &[u8], ledger: LedgerId, after: CommitNumbe
     while let Some(found) = find(&bytes[at..], frame::FRAME_MAGIC) {
         at += found;
         if let Next::Frame(frame) = next(&bytes[at..]) {
-            let CommitHeader {
-                ledger: its,
-                number,
-                ..
-            } = *frame.header();
+            let CommitHeader { ledger: its, number, .. } = *frame.header();
             if its == ledger && number > after {
                 return true;
             }
@@ -236,10 +219,7 @@ pub(crate) fn first_not_zero(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     for block in bytes.chunks(BLOCK.len()) {
         if block != &BLOCK[..block.len()] {
-            return block
-                .iter()
-                .position(|byte| *byte != 0)
-                .map(|inner| at + inner);
+            return block.iter().position(|byte| *byte != 0).map(|inner| at + inner);
         }
         at += block.len();
     }

@@ -134,19 +134,12 @@ impl Storage for OsStorage {
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
-        let file = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(path)?;
+        let file = fs::OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
         Ok(Arc::new(OsFile(file)))
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn StorageFile>> {
-        let file = fs::OpenOptions::new()
-            .read(true)
-            .write(access == Access::Write)
-            .open(path)?;
+        let file = fs::OpenOptions::new().read(true).write(access == Access::Write).open(path)?;
         Ok(Arc::new(OsFile(file)))
     }
 
@@ -168,11 +161,7 @@ impl Storage for OsStorage {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let dir = if dir.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            dir
-        };
+        let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
         fs::File::open(dir)?.sync_all()
     }
 

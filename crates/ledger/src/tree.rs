@@ -126,24 +126,13 @@ mod tests {
             [leaf] => *leaf,
             _ => {
                 let split = leaves.len().next_power_of_two() / 2;
-                node_hash(
-                    by_definition(&leaves[..split]),
-                    by_definition(&leaves[split..]),
-                )
+                node_hash(by_definition(&leaves[..split]), by_definition(&leaves[split..]))
             }
         }
     }
 
     fn leaves(count: u64) -> Vec<TreeHash> {
-        (0..count)
-            .map(|i| {
-                leaf_hash(
-                    Position::new(i),
-                    Micros::new(7),
-                    EventHash::new([i as u8; 32]),
-                )
-            })
-            .collect()
+        (0..count).map(|i| leaf_hash(Position::new(i), Micros::new(7), EventHash::new([i as u8; 32]))).collect()
     }
 
     #[test]
@@ -168,9 +157,6 @@ mod tests {
 
     #[test]
     fn the_empty_root_is_the_hash_of_nothing() {
-        assert_eq!(
-            Tree::new().root().to_string(),
-            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-        );
+        assert_eq!(Tree::new().root().to_string(), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
     }
 }

@@ -42,13 +42,7 @@ impl Events {
 
 impl OpenSegment {
     pub(crate) fn new(segment: Segment) -> Self {
-        Self {
-            segment,
-            end: SEGMENT_HEADER_BYTES as u64,
-            commits: Vec::new(),
-            events: 0,
-            keys: HashMap::new(),
-        }
+        Self { segment, end: SEGMENT_HEADER_BYTES as u64, commits: Vec::new(), events: 0, keys: HashMap::new() }
     }
 
     /// Adds a commit that stands at the segment's end and continues its chain.
@@ -76,11 +70,8 @@ impl OpenSegment {
 
     /// The bytes of this segment's index file, as the segment is now.
     pub(crate) fn index_image(&self, last_hash: CommitHash) -> Vec<u8> {
-        let mut pairs: Vec<Pair> = self
-            .keys
-            .iter()
-            .flat_map(|(key, events)| events.as_slice().iter().map(|event| (*key, *event)))
-            .collect();
+        let mut pairs: Vec<Pair> =
+            self.keys.iter().flat_map(|(key, events)| events.as_slice().iter().map(|event| (*key, *event))).collect();
         pairs.sort_unstable();
         let about = About {
             ledger: self.segment.before.ledger,
@@ -105,11 +96,7 @@ pub(crate) struct Sealed {
 
 impl Sealed {
     pub(crate) fn new(segment: Segment, len: u64, index: Index) -> Self {
-        Self {
-            segment,
-            len,
-            index: RwLock::new(Arc::new(index)),
-        }
+        Self { segment, len, index: RwLock::new(Arc::new(index)) }
     }
 
     pub(crate) fn into_shared(self) -> Arc<Self> {
@@ -117,27 +104,19 @@ impl Sealed {
     }
 
     pub(crate) fn index(&self) -> Arc<Index> {
-        self.index
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.index.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Asks the index. If it turns out to be damaged it is rebuilt in memory, once, and asked again; the next
     /// writer that opens the ledger replaces the file.
-    pub(crate) fn ask<T>(
-        &self,
-        question: impl Fn(&Index) -> Result<T, Unusable>,
-    ) -> Result<T, ReadError> {
+    pub(crate) fn ask<T>(&self, question: impl Fn(&Index) -> Result<T, Unusable>) -> Result<T, ReadError> {
         if let Ok(answer) = question(&self.index()) {
             return Ok(answer);
         }
         let rebuilt = Arc::new(rebuild(&self.segment, self.len)?.0);
         *self.index.write().unwrap_or_else(PoisonError::into_inner) = rebuilt.clone();
         question(&rebuilt).map_err(|_| {
-            let damage = self
-                .segment
-                .damage(0, &self.segment.before, DamageKind::Index);
+            let damage = self.segment.damage(0, &self.segment.before, DamageKind::Index);
             ReadError::Damaged(damage)
         })
     }
@@ -188,11 +167,7 @@ impl fmt::Debug for View {
 impl View {
     pub(crate) fn new(sealed: Vec<Arc<Sealed>>, open: OpenSegment, head: Head) -> Self {
         Self {
-            inner: RwLock::new(Inner {
-                sealed: Arc::new(sealed),
-                open,
-                head,
-            }),
+            inner: RwLock::new(Inner { sealed: Arc::new(sealed), open, head }),
             head: Mutex::new(head),
             moved: Condvar::new(),
             watchers: Mutex::new(Vec::new()),
@@ -243,10 +218,7 @@ impl View {
         // Called without the lock held, so that a callback may watch or unwatch.
         let watchers: Vec<Arc<Callback>> = {
             let watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
-            watchers
-                .iter()
-                .map(|(_, callback)| callback.clone())
-                .collect()
+            watchers.iter().map(|(_, callback)| callback.clone()).collect()
         };
         watchers.iter().for_each(|callback| callback(head));
     }
@@ -260,11 +232,7 @@ impl View {
                 Some(left) => left,
                 None => Duration::MAX,
             };
-            head = self
-                .moved
-                .wait_timeout(head, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            head = self.moved.wait_timeout(head, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         *head
     }
@@ -296,19 +264,12 @@ impl View {
                     end: inner.open.end,
                 }));
             }
-            let at = inner
-                .sealed
-                .partition_point(|sealed| sealed.segment.first <= commit)
-                - 1;
+            let at = inner.sealed.partition_point(|sealed| sealed.segment.first <= commit) - 1;
             inner.sealed[at].clone()
         };
         let within = (commit.get() - sealed.segment.first.get()) as u32;
         let entry = sealed.ask(|index| index.commit(within))?;
-        Ok(Some(Place {
-            segment: sealed.segment.clone(),
-            offset: u64::from(entry.offset),
-            end: sealed.len,
-        }))
+        Ok(Some(Place { segment: sealed.segment.clone(), offset: u64::from(entry.offset), end: sealed.len }))
     }
 
     /// The commit that holds a position; `None` if there is none (yet).
@@ -321,20 +282,14 @@ impl View {
             let open = &inner.open;
             let first = open.segment.before.next_position;
             if let Some(within) = position.get().checked_sub(first.get()) {
-                let upto = open
-                    .commits
-                    .partition_point(|c| u64::from(c.event) <= within);
+                let upto = open.commits.partition_point(|c| u64::from(c.event) <= within);
                 return Ok(Some(open.segment.before.commit.plus(upto as u64)));
             }
-            let at = inner
-                .sealed
-                .partition_point(|sealed| sealed.segment.before.next_position <= position)
-                - 1;
+            let at = inner.sealed.partition_point(|sealed| sealed.segment.before.next_position <= position) - 1;
             inner.sealed[at].clone()
         };
         let within = position.get() - sealed.segment.before.next_position.get();
-        let upto =
-            sealed.ask(|index| index.count_while(|commit| u64::from(commit.event) <= within))?;
+        let upto = sealed.ask(|index| index.count_while(|commit| u64::from(commit.event) <= within))?;
         Ok(Some(sealed.segment.before.commit.plus(u64::from(upto))))
     }
 
@@ -344,15 +299,10 @@ impl View {
             let inner = self.read();
             let open = &inner.open;
             if open.segment.before.recorded_at <= time {
-                let upto = open
-                    .commits
-                    .partition_point(|commit| commit.recorded_at <= time);
+                let upto = open.commits.partition_point(|commit| commit.recorded_at <= time);
                 return Ok(open.segment.before.commit.plus(upto as u64));
             }
-            let at = inner
-                .sealed
-                .partition_point(|sealed| sealed.segment.before.recorded_at <= time)
-                - 1;
+            let at = inner.sealed.partition_point(|sealed| sealed.segment.before.recorded_at <= time) - 1;
             inner.sealed[at].clone()
         };
         let upto = sealed.ask(|index| index.count_while(|commit| commit.recorded_at <= time))?;
@@ -365,11 +315,7 @@ impl View {
             let inner = self.read();
             let base = inner.open.segment.before.next_position;
             let open: Vec<Position> = inner.open.keys.get(key).map_or(Vec::new(), |events| {
-                events
-                    .as_slice()
-                    .iter()
-                    .map(|event| base.plus(u64::from(*event)))
-                    .collect()
+                events.as_slice().iter().map(|event| base.plus(u64::from(*event))).collect()
             });
             (inner.sealed.clone(), open)
         };

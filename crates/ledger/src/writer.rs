@@ -31,30 +31,20 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            segment_bytes: 64 << 20,
-            ahead_bytes: 4 << 20,
-            epoch: None,
-        }
+        Self { segment_bytes: 64 << 20, ahead_bytes: 4 << 20, epoch: None }
     }
 }
 
 impl Options {
     fn check(&self) -> Result<(), OpenError> {
         if !(1 << 10..=1 << 30).contains(&self.segment_bytes) {
-            return Err(OpenError::Options {
-                what: "segment_bytes has to be 1 KiB to 1 GiB",
-            });
+            return Err(OpenError::Options { what: "segment_bytes has to be 1 KiB to 1 GiB" });
         }
         if self.ahead_bytes > 64 << 20 {
-            return Err(OpenError::Options {
-                what: "ahead_bytes can be 64 MiB at most",
-            });
+            return Err(OpenError::Options { what: "ahead_bytes can be 64 MiB at most" });
         }
         if self.epoch == Some(Epoch::new(0)) {
-            return Err(OpenError::Options {
-                what: "epochs start at 1",
-            });
+            return Err(OpenError::Options { what: "epochs start at 1" });
         }
         Ok(())
     }
@@ -117,22 +107,14 @@ impl Writer {
     ) -> Result<Self, OpenError> {
         let dir = dir.as_ref();
         options.check()?;
-        storage
-            .create_dir(dir)
-            .map_err(Failure::of("create", dir))?;
+        storage.create_dir(dir).map_err(Failure::of("create", dir))?;
         if let Some(parent) = dir.parent() {
-            storage
-                .sync_dir(parent)
-                .map_err(Failure::of("sync", parent))?;
+            storage.sync_dir(parent).map_err(Failure::of("sync", parent))?;
         }
         let lock = take_lock(&*storage, dir)?;
         let names = storage.list(dir).map_err(Failure::of("list", dir))?;
-        if names.iter().any(|name| name == files::HEAD)
-            || recovery::holds_commits(&*storage, dir, &names)?
-        {
-            return Err(OpenError::Exists {
-                dir: dir.to_path_buf(),
-            });
+        if names.iter().any(|name| name == files::HEAD) || recovery::holds_commits(&*storage, dir, &names)? {
+            return Err(OpenError::Exists { dir: dir.to_path_buf() });
         }
         let head = Head::empty(id);
         let path = files::segment(dir, head.commit.next());
@@ -149,27 +131,19 @@ impl Writer {
     ///
     /// # Errors
     /// [`OpenError::NotFound`], [`OpenError::InUse`], [`OpenError::Damaged`] with its place, and others.
-    pub fn open(
-        storage: Arc<dyn Storage>,
-        dir: impl AsRef<Path>,
-        options: Options,
-    ) -> Result<Self, OpenError> {
+    pub fn open(storage: Arc<dyn Storage>, dir: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
         let dir = dir.as_ref();
         options.check()?;
         let names = match storage.list(dir) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(OpenError::NotFound {
-                    dir: dir.to_path_buf(),
-                });
+                return Err(OpenError::NotFound { dir: dir.to_path_buf() });
             }
             other => other.map_err(Failure::of("list", dir))?,
         };
         let ours = |name: &String| name == files::HEAD || name.starts_with("segment-");
         if !names.iter().any(ours) {
             // Do not leave a lock file in a folder that is none of ours.
-            return Err(OpenError::NotFound {
-                dir: dir.to_path_buf(),
-            });
+            return Err(OpenError::NotFound { dir: dir.to_path_buf() });
         }
         let lock = take_lock(&*storage, dir)?;
         let recovered = recovery::recover(&*storage, dir)?;
@@ -183,13 +157,7 @@ impl Writer {
         recovered: Recovered,
         lock: Box<dyn LockGuard>,
     ) -> Self {
-        let Recovered {
-            loaded,
-            head_file,
-            slot,
-            allocated,
-            report,
-        } = recovered;
+        let Recovered { loaded, head_file, slot, allocated, report } = recovered;
         let segment = loaded.open.segment.clone();
         let end = loaded.open.end;
         Self {
@@ -297,11 +265,7 @@ impl Writer {
     }
 
     /// Writes a frame that continues the chain. Each step says what is safe after it.
-    fn store<B: AsRef<[u8]>>(
-        &mut self,
-        frame: &Frame<B>,
-        hash: CommitHash,
-    ) -> Result<Receipt, AppendError> {
+    fn store<B: AsRef<[u8]>>(&mut self, frame: &Frame<B>, hash: CommitHash) -> Result<Receipt, AppendError> {
         let header = *frame.header();
         let (bytes, len) = (frame.bytes(), frame.bytes().len() as u64);
         let full = self.end + len > self.options.segment_bytes;
@@ -314,18 +278,11 @@ impl Writer {
         let start = self.end;
         // A crash from here on leaves the frame whole, torn or absent; recovery takes the first and cuts the second.
         write_full(&*self.file, bytes, start).map_err(|error| self.stop("write", error))?;
-        self.file
-            .sync_data()
-            .map_err(|error| self.stop("sync", error))?;
+        self.file.sync_data().map_err(|error| self.stop("sync", error))?;
         // The commit is durable. Everything below only tells so.
         self.end += len;
         self.head = self.head.after(&header, hash);
-        self.noted = Slot {
-            head: self.head,
-            segment: self.segment,
-            start,
-            end: self.end,
-        };
+        self.noted = Slot { head: self.head, segment: self.segment, start, end: self.end };
         if let Err(failure) = self.head_file.note(&self.noted) {
             // This commit stands; but a disk that refuses 512 bytes gets no more of them.
             self.poison = Some(failure);
@@ -346,10 +303,7 @@ impl Writer {
             return Ok(());
         }
         // Small ledgers stay small: the steps grow with the segment.
-        let ahead = self
-            .allocated
-            .clamp(1 << 16, 4 << 20)
-            .min(self.options.ahead_bytes);
+        let ahead = self.allocated.clamp(1 << 16, 4 << 20).min(self.options.ahead_bytes);
         let wanted = upto.max((self.allocated + ahead).min(self.options.segment_bytes));
         match write_zeros(&*self.file, self.allocated, wanted) {
             Ok(()) => {
@@ -359,11 +313,7 @@ impl Writer {
             Err(error) => {
                 let failure = Failure::of("write", &self.path)(error);
                 // What was written of the zeros is harmless, and is written again next time.
-                if failure.is_disk_full() {
-                    Err(AppendError::DiskFull(failure))
-                } else {
-                    Err(self.stop_with(failure))
-                }
+                if failure.is_disk_full() { Err(AppendError::DiskFull(failure)) } else { Err(self.stop_with(failure)) }
             }
         }
     }
@@ -378,9 +328,7 @@ impl Writer {
         let (file, end) = (self.file.clone(), self.end);
         file.set_len(end).map_err(|error| self.stop("cut", error))?;
         file.sync_data().map_err(|error| self.stop("sync", error))?;
-        self.head_file
-            .anchor(&self.noted)
-            .map_err(|failure| self.stop_with(failure))
+        self.head_file.anchor(&self.noted).map_err(|failure| self.stop_with(failure))
     }
 
     fn check_poison(&self) -> Result<(), AppendError> {
@@ -405,9 +353,7 @@ impl Writer {
 fn take_lock(storage: &dyn Storage, dir: &Path) -> Result<Box<dyn LockGuard>, OpenError> {
     let path = dir.join(files::LOCK);
     storage.lock(&path).map_err(|error| match error {
-        LockError::Busy => OpenError::InUse {
-            dir: dir.to_path_buf(),
-        },
+        LockError::Busy => OpenError::InUse { dir: dir.to_path_buf() },
         LockError::Io(error) => Failure::of("lock", &path)(error).into(),
     })
 }

@@ -1,3 +1,4 @@
 //! The testkit room.
 
+pub mod disk;
 pub mod generate;

@@ -2,3 +2,6 @@
 
 mod naive_generators;
 mod ledger_basics;
+mod ledger_crash;
+mod ledger_damage;
+mod ledger_group;

@@ -1,0 +1,407 @@
+//! Proving or refuting a whole ledger: every byte is read, every hash computed.
+//!
+//! Frames are checked and hashed in parallel, for neither events nor commits need anything from each other to be hashed;
+//! only the comparison of each previous hash, and the top of the tree, go one by one.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rayon::prelude::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
+
+use crate::chain::Head;
+use crate::error::{Damage, DamageKind, Failure, NewerFormat, OpenError, ReadError};
+use crate::files;
+use crate::frame::{CommitHeader, Frame, FrameError};
+use crate::hash;
+use crate::head::{HeadFile, SLOT_BYTES, SLOTS, Slot, SlotError};
+use crate::ids::{CommitHash, CommitNumber};
+use crate::keyring;
+use crate::segment::{self, SEGMENT_HEADER_BYTES, Segment};
+use crate::storage::{Access, LockError, LockGuard, Storage, read_range};
+use crate::tree::{self, Tree, TreeHash};
+use crate::view;
+use crate::{FORMAT_VERSION, frame};
+
+/// What to verify besides the commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VerifyOptions {
+    /// Build each key index again and compare it with its file. They can be rebuilt, so their damage loses nothing.
+    pub indexes: bool,
+}
+
+impl Default for VerifyOptions {
+    fn default() -> Self {
+        Self { indexes: true }
+    }
+}
+
+/// How far a verification is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Commits proven so far.
+    pub commits: u64,
+    /// Events proven so far.
+    pub events: u64,
+    /// Bytes read so far.
+    pub bytes: u64,
+    /// Bytes of all segments when it began.
+    pub total_bytes: u64,
+}
+
+/// What a verification has proven.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// The last commit; its number is the number of commits, its next position the number of events.
+    pub head: Head,
+    /// Root of the tree over all events.
+    pub root: TreeHash,
+    /// Segment files read.
+    pub segments: usize,
+    /// Key index files compared.
+    pub indexes: usize,
+    /// Key index files that are missing: they will be rebuilt, nothing is lost.
+    pub missing_indexes: Vec<PathBuf>,
+    /// Complete commits after the one that the head file names.
+    pub beyond_head: u64,
+    /// Whether a writer was at work, so that only what the head file named was verified, and not what follows.
+    pub beside_writer: bool,
+}
+
+/// Verifies the ledger in a folder and calls `progress` now and then. Changes nothing but for taking the writer's lock
+/// meanwhile; if a writer has it, what follows the acknowledged head is left out, and the answer says so.
+///
+/// # Errors
+/// [`OpenError::Damaged`] with the first damage and its place; [`OpenError::NotFound`] if there is no ledger.
+pub fn verify(
+    storage: &Arc<dyn Storage>,
+    dir: impl AsRef<Path>,
+    options: VerifyOptions,
+    mut progress: impl FnMut(Progress),
+) -> Result<Verified, OpenError> {
+    let dir = dir.as_ref();
+    let names = match storage.list(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(OpenError::NotFound { dir: dir.to_path_buf() });
+        }
+        other => other.map_err(Failure::of("list", dir))?,
+    };
+    let segments = files::segments(&names);
+    if segments.is_empty() && !names.iter().any(|name| name == files::HEAD) {
+        return Err(OpenError::NotFound { dir: dir.to_path_buf() });
+    }
+    // Held to the end: nobody writes while this reads. A folder that cannot be written has no writer to keep out.
+    let lock: Result<Box<dyn LockGuard>, LockError> = storage.lock(&dir.join(files::LOCK));
+    let beside_writer = matches!(lock, Err(LockError::Busy));
+    let slots = read_slots(&**storage, dir, beside_writer)?;
+    let best = *slots.iter().max_by_key(|slot| slot.head.commit).ok_or_else(|| no_head(dir))?;
+    let mut check = Check::new(storage, dir, options, slots, best, beside_writer);
+    // A writer may have gone on since the names were listed; what it added lies beyond the head.
+    let segments: Vec<CommitNumber> =
+        if beside_writer { segments.into_iter().filter(|first| *first <= best.segment).collect() } else { segments };
+    for first in &segments {
+        let path = files::segment(dir, *first);
+        let file = storage.open(&path, Access::Read).map_err(Failure::of("open", &path))?;
+        check.total_bytes += file.len().map_err(Failure::of("look at", &path))?;
+    }
+    if segments.is_empty() {
+        return Err(check.missing(CommitNumber::new(1)).into());
+    }
+    for (at, first) in segments.iter().enumerate() {
+        check.segment(*first, at + 1 == segments.len(), &mut progress)?;
+    }
+    check.finish(segments.len())
+}
+
+fn no_head(dir: &Path) -> ReadError {
+    ReadError::Damaged(head_damage(dir, 0, DamageKind::Head))
+}
+
+fn head_damage(dir: &Path, offset: usize, kind: DamageKind) -> Damage {
+    Damage { file: dir.join(files::HEAD), offset: offset as u64, commit: None, position: None, kind }
+}
+
+/// The slots of the head file, all valid. Beside a writer one may be half written; the others count then.
+fn read_slots(storage: &dyn Storage, dir: &Path, beside_writer: bool) -> Result<Vec<Slot>, ReadError> {
+    let file = HeadFile::open(storage, dir, Access::Read)?.ok_or_else(|| no_head(dir))?;
+    let mut slots = Vec::new();
+    for (number, slot) in file.slots()?.into_iter().enumerate() {
+        let offset = number * SLOT_BYTES;
+        match slot {
+            Ok(slot) => slots.push(slot),
+            Err(SlotError::Damaged) if beside_writer => {}
+            Err(SlotError::Damaged) => {
+                return Err(head_damage(dir, offset, DamageKind::HeadSlot { slot: number }).into());
+            }
+            Err(SlotError::Version(found)) => {
+                return Err(ReadError::NewerFormat(NewerFormat {
+                    file: dir.join(files::HEAD),
+                    offset: offset as u64,
+                    found,
+                    known: FORMAT_VERSION,
+                }));
+            }
+        }
+    }
+    if file.len()? == (SLOTS * SLOT_BYTES) as u64 {
+        Ok(slots)
+    } else {
+        Err(head_damage(dir, SLOTS * SLOT_BYTES, DamageKind::Head).into())
+    }
+}
+
+struct Check<'a> {
+    storage: &'a Arc<dyn Storage>,
+    dir: &'a Path,
+    options: VerifyOptions,
+    /// Slots of the head file whose commits have not come yet.
+    slots: Vec<Slot>,
+    best: Slot,
+    beside_writer: bool,
+    head: Head,
+    tree: Tree,
+    /// Leaves that do not fill a part of the tree yet.
+    leaves: Vec<TreeHash>,
+    bytes: u64,
+    total_bytes: u64,
+    indexes: usize,
+    missing_indexes: Vec<PathBuf>,
+}
+
+/// A frame that was checked for itself.
+struct Proven {
+    header: CommitHeader,
+    hash: CommitHash,
+    bytes: u64,
+    leaves: Vec<TreeHash>,
+}
+
+/// Frames are handed to the threads in portions of about this many bytes.
+const PORTION_BYTES: u64 = 16 << 20;
+/// Less than this is not worth waking other threads for.
+const ALONE_BYTES: usize = 64 << 10;
+/// Complete subtrees of this many leaves are hashed in parallel.
+const PART_LEAVES: usize = 1024;
+
+impl<'a> Check<'a> {
+    fn new(
+        storage: &'a Arc<dyn Storage>,
+        dir: &'a Path,
+        options: VerifyOptions,
+        slots: Vec<Slot>,
+        best: Slot,
+        beside_writer: bool,
+    ) -> Self {
+        let mut check = Self {
+            storage,
+            dir,
+            options,
+            slots,
+            best,
+            beside_writer,
+            head: Head::empty(best.head.ledger),
+            tree: Tree::new(),
+            leaves: Vec::new(),
+            bytes: 0,
+            total_bytes: 0,
+            indexes: 0,
+            missing_indexes: Vec::new(),
+        };
+        check.slots.retain(|slot| *slot != Slot::empty(check.head.ledger));
+        check
+    }
+
+    fn segment(
+        &mut self,
+        first: CommitNumber,
+        last: bool,
+        progress: &mut impl FnMut(Progress),
+    ) -> Result<(), OpenError> {
+        if first > self.head.commit.next() {
+            return Err(self.missing(self.head.commit.next()).into());
+        }
+        let segment = Segment::open(&**self.storage, self.dir, first, Access::Read)?;
+        if segment.before != self.head {
+            return Err(segment.damage(0, &self.head, DamageKind::SegmentOrder).into());
+        }
+        let len = segment.len()?;
+        let live = self.beside_writer && first == self.best.segment;
+        let upto = if live { self.best.end } else { len };
+        let mut at = SEGMENT_HEADER_BYTES as u64;
+        loop {
+            let bytes = segment.read(at, upto.min(at + PORTION_BYTES))?;
+            let proven = self.portion(&segment, first, at, &bytes)?;
+            at += proven;
+            self.bytes += proven;
+            progress(Progress {
+                commits: self.head.commit.get(),
+                events: self.head.next_position.get(),
+                bytes: self.bytes,
+                total_bytes: self.total_bytes,
+            });
+            if proven == 0 {
+                break;
+            }
+        }
+        self.end_of_segment(&segment, at, upto, last)?;
+        if !last && self.options.indexes {
+            self.index(&segment, len)?;
+        }
+        Ok(())
+    }
+
+    /// Proves the complete frames at the start of `bytes`, which stand at `from`; how many bytes they are. What does not
+    /// look like a frame ends them.
+    fn portion(&mut self, segment: &Segment, first: CommitNumber, from: u64, bytes: &[u8]) -> Result<u64, OpenError> {
+        let mut frames = Vec::new();
+        let mut rest = bytes;
+        while let Ok(length) = frame::length_at(rest) {
+            frames.push(&rest[..length]);
+            rest = &rest[length..];
+        }
+        let proven: Vec<Result<Proven, FrameError>> = if bytes.len() < ALONE_BYTES {
+            frames.iter().map(|frame| prove(frame)).collect()
+        } else {
+            frames.par_iter().with_min_len(16).map(|frame| prove(frame)).collect()
+        };
+        let mut at = from;
+        for one in proven {
+            let one = one.map_err(|error| self.bad_frame(segment, error, at))?;
+            if let Err(broken) = self.head.check(&one.header) {
+                return Err(segment.damage(at, &self.head, DamageKind::Chain(broken)).into());
+            }
+            self.head = self.head.after(&one.header, one.hash);
+            self.leaves.extend(one.leaves);
+            self.check_slots(first, at, at + one.bytes)?;
+            at += one.bytes;
+        }
+        self.grow_tree();
+        Ok(at - from)
+    }
+
+    fn bad_frame(&self, segment: &Segment, error: FrameError, at: u64) -> ReadError {
+        let (commit, position) = (self.head.commit.next(), self.head.next_position);
+        segment.bad_frame(error, at, Some(commit), Some(position))
+    }
+
+    /// Whether the slots that name the commit just proven, which stands at `start..end`, agree with it.
+    fn check_slots(&mut self, first: CommitNumber, start: u64, end: u64) -> Result<(), Damage> {
+        if self.slots.iter().all(|slot| slot.head.commit != self.head.commit) {
+            return Ok(());
+        }
+        let right = Slot { head: self.head, segment: first, start, end };
+        let differs = |slot: &Slot| slot.head.commit == right.head.commit && *slot != right;
+        if self.slots.iter().any(differs) {
+            let kind = DamageKind::HeadDiffers { head: right.head.commit };
+            return Err(head_damage(self.dir, 0, kind));
+        }
+        self.slots.retain(|slot| *slot != right);
+        Ok(())
+    }
+
+    /// What stands after the last complete frame: nothing, or in the last segment zeros.
+    fn end_of_segment(&self, segment: &Segment, at: u64, upto: u64, last: bool) -> Result<(), OpenError> {
+        let rest = segment.read(at, upto)?;
+        if let segment::Next::Bad(error) = segment::next(&rest) {
+            return Err(self.bad_frame(segment, error, at).into());
+        }
+        if let Some(not_zero) = segment::first_not_zero(&rest) {
+            let offset = at + not_zero as u64;
+            return Err(segment.damage(offset, &self.head, DamageKind::NotZero).into());
+        }
+        if !last && (!rest.is_empty() || at == SEGMENT_HEADER_BYTES as u64) {
+            return Err(segment.damage(at, &self.head, DamageKind::SegmentEnd).into());
+        }
+        Ok(())
+    }
+
+    fn index(&mut self, segment: &Segment, len: u64) -> Result<(), OpenError> {
+        let path = files::index(self.dir, segment.first);
+        let file = match self.storage.open(&path, Access::Read) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                self.missing_indexes.push(path);
+                return Ok(());
+            }
+            Err(error) => return Err(Failure::of("open", &path)(error).into()),
+        };
+        let (_, right) = view::rebuild(segment, len)?;
+        let upto = file.len().map_err(Failure::of("look at", &path))?;
+        let found = read_range(&*file, 0, upto).map_err(Failure::of("read", &path))?;
+        self.indexes += 1;
+        if found == right {
+            return Ok(());
+        }
+        let same = found.iter().zip(&right).take_while(|(a, b)| a == b).count();
+        Err(OpenError::Damaged(Damage {
+            file: path,
+            offset: same as u64,
+            commit: Some(segment.first),
+            position: Some(segment.before.next_position),
+            kind: DamageKind::Index,
+        }))
+    }
+
+    fn grow_tree(&mut self) {
+        let whole = self.leaves.len() / PART_LEAVES * PART_LEAVES;
+        if whole == 0 {
+            return;
+        }
+        let parts: Vec<&[TreeHash]> = self.leaves[..whole].chunks_exact(PART_LEAVES).collect();
+        let roots: Vec<TreeHash> = parts.par_iter().map(|leaves| tree::complete_root(leaves)).collect();
+        roots.into_iter().for_each(|root| self.tree.push_part(PART_LEAVES as u64, root));
+        self.leaves.drain(..whole);
+    }
+
+    fn missing(&self, first: CommitNumber) -> Damage {
+        Damage {
+            file: files::segment(self.dir, first),
+            offset: 0,
+            commit: Some(first),
+            position: Some(self.head.next_position),
+            kind: DamageKind::SegmentMissing,
+        }
+    }
+
+    fn finish(mut self, segments: usize) -> Result<Verified, OpenError> {
+        if self.best.head.commit > self.head.commit {
+            let commit = self.head.commit.next();
+            let damage = head_damage(self.dir, 0, DamageKind::Cut { commit });
+            let (commit, position) = (Some(commit), Some(self.head.next_position));
+            return Err(Damage { commit, position, ..damage }.into());
+        }
+        // A slot that is left names a commit beyond the chain, which the line above has excluded for the best one, or
+        // commit 0 with anything else than zeros, which is not valid.
+        if let Some(slot) = self.slots.first() {
+            let kind = DamageKind::HeadDiffers { head: slot.head.commit };
+            return Err(head_damage(self.dir, 0, kind).into());
+        }
+        keyring::read(&**self.storage, self.dir, self.head.ledger)?;
+        std::mem::take(&mut self.leaves).into_iter().for_each(|leaf| self.tree.push(leaf));
+        Ok(Verified {
+            head: self.head,
+            root: self.tree.root(),
+            segments,
+            indexes: self.indexes,
+            missing_indexes: self.missing_indexes,
+            beyond_head: self.head.commit.get() - self.best.head.commit.get(),
+            beside_writer: self.beside_writer,
+        })
+    }
+}
+
+/// Checks a frame for itself and hashes it.
+fn prove(bytes: &[u8]) -> Result<Proven, FrameError> {
+    let frame = Frame::decode(bytes)?;
+    let header = *frame.header();
+    hash::with(|hasher| {
+        let mut leaves = Vec::with_capacity(header.event_count as usize);
+        let mut hashes = Vec::with_capacity(header.event_count as usize);
+        for event in frame.events() {
+            let hash = hasher.event(event.bytes());
+            hashes.push(hash);
+            leaves.push(tree::leaf_hash(event.position(), header.recorded_at, hash));
+        }
+        let hash = hasher.commit(frame.header_bytes(), hashes);
+        Ok(Proven { header, hash, bytes: bytes.len() as u64, leaves })
+    })
+}
