@@ -5,6 +5,7 @@
 
 pub mod book;
 pub mod command;
+pub mod decide;
 pub mod effect;
 pub mod fact;
 pub mod id;

@@ -75,6 +75,16 @@ impl Book {
         (target != NONE && found != NONE && self.facts[found as usize].commit <= known.0).then_some(FactIx(found))
     }
 
+    /// True for a correction whose replacement stands in.
+    pub fn replaces(&self, fact: FactIx) -> bool {
+        self.fact(fact).correction == CorrectionKind::Supersede
+    }
+
+    /// True for a fact dated after it was recorded.
+    pub fn is_future(&self, fact: FactIx) -> bool {
+        self.fact(fact).future
+    }
+
     /// The event id that a correction names.
     pub fn target_id(&self, fact: FactIx) -> Option<EventId> {
         let target = self.fact(fact).target;

@@ -355,6 +355,8 @@ impl<'s, 'b> Sweep<'s, 'b> {
             if self.slices[slice].assumed && mark == Mark::Plain {
                 mark = Mark::Assumed;
             }
+            // A fact dated by day does not say what was there before or after it.
+            self.slices[slice].disturbed |= cause.latest != at;
             self.withdraw(slice, at, cause.fact, amount, mark);
         }
         let flow = Settled {
@@ -375,6 +377,7 @@ impl<'s, 'b> Sweep<'s, 'b> {
         {
             let slice = self.slice(place);
             self.slices[slice].enter(at);
+            self.slices[slice].disturbed |= cause.latest != at;
             self.deposit(slice, &flow);
         }
     }

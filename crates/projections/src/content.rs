@@ -1,0 +1,447 @@
+//! How much of a row is of the suspects: sound bounds and the homogeneous expectation (rulings 20 to 22).
+//!
+//! One sweep in effective order over the reached batches. A slice holds between `min` and `max` of
+//! suspect matter, by mass; an outflow of `a` from a balance `b` takes at most `min(a, max)` and at least
+//! `a − (b − min)`. Sound: they contain the tight bounds. What is behind an assumption is [0, all].
+
+use std::collections::BTreeMap;
+
+use lotline_domain::book::{BatchIx, FlowIx, PlaceIx, PlaceKind, RunIx};
+use lotline_domain::command::Amount;
+use lotline_domain::quantity::Ratio;
+use lotline_domain::settle::{Contact, Mark, Node, Settled, Settlement};
+use lotline_domain::unit::Unit;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::question::Question;
+use crate::trace::{Point, Tier, Trace};
+
+/// The grade of bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Grade {
+    /// They contain the tight bounds.
+    Sound,
+}
+
+impl Grade {
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        "sound"
+    }
+}
+
+/// How much suspect matter is in a quantity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Content {
+    /// At least.
+    pub min: Ratio,
+    /// If every slice and run is homogeneous; `None` where that is not known.
+    pub expected: Option<Ratio>,
+    /// At most.
+    pub max: Ratio,
+    /// The unit of all three.
+    pub unit: Unit,
+    /// What kind of bounds.
+    pub grade: Grade,
+}
+
+impl Content {
+    /// Nothing is known but the quantity.
+    pub(crate) fn up_to(max: Ratio, unit: Unit) -> Self {
+        Self { min: Ratio::ZERO, expected: None, max, unit, grade: Grade::Sound }
+    }
+
+    fn all_of(value: Ratio, unit: Unit) -> Self {
+        Self { min: value, expected: Some(value), max: value, unit, grade: Grade::Sound }
+    }
+}
+
+/// Bounds of an amount, in the batch's base unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Part {
+    min: Ratio,
+    expected: Option<Ratio>,
+    max: Ratio,
+}
+
+impl Part {
+    const NONE: Self = Self { min: Ratio::ZERO, expected: Some(Ratio::ZERO), max: Ratio::ZERO };
+
+    fn any(max: Ratio) -> Self {
+        Self { min: Ratio::ZERO, expected: None, max: max.max(Ratio::ZERO) }
+    }
+
+    fn all(value: Ratio) -> Self {
+        Self { min: value, expected: Some(value), max: value }
+    }
+
+    fn add(self, other: Self) -> Option<Self> {
+        let expected = match (self.expected, other.expected) {
+            (Some(a), Some(b)) => a.add(b),
+            _ => None,
+        };
+        Some(Self { min: self.min.add(other.min)?, expected, max: self.max.add(other.max)? })
+    }
+
+    fn scaled(self, factor: Ratio) -> Option<Self> {
+        let expected = self.expected.and_then(|expected| expected.mul(factor));
+        Some(Self { min: self.min.mul(factor)?, expected, max: self.max.mul(factor)? })
+    }
+
+    /// Long fractions are cut outward, the expectation to the nearest.
+    fn cut(self) -> Self {
+        const LONG: i128 = 1_000_000_000_000_000_000;
+        const SCALE: u32 = 12;
+        let short = |value: Ratio, to: fn(Ratio, u32) -> Option<rust_decimal::Decimal>| {
+            if value.den() < LONG { value } else { to(value, SCALE).map_or(value, Ratio::from_decimal) }
+        };
+        Self {
+            min: short(self.min, Ratio::floor_to),
+            expected: self.expected.map(|expected| short(expected, Ratio::round_to)),
+            max: short(self.max, Ratio::ceil_to),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct SliceContent {
+    balance: Ratio,
+    part: Part,
+    sure: bool,
+}
+
+/// Contents of all that a trace reached.
+pub(crate) struct Contents {
+    slices: FxHashMap<(BatchIx, PlaceIx), SliceContent>,
+    flows: FxHashMap<(BatchIx, usize), Part>,
+    suspects: FxHashSet<BatchIx>,
+    reached: FxHashSet<BatchIx>,
+}
+
+/// The flows of one reached batch, in step order, and how far they are swept.
+struct Queue {
+    batch: BatchIx,
+    settled: std::sync::Arc<Settlement>,
+    next: usize,
+}
+
+impl Contents {
+    /// Sweeps all batches that a forward trace reached.
+    pub(crate) fn of(question: &Question<'_>, trace: &Trace) -> Self {
+        let suspects: FxHashSet<BatchIx> = trace.starts.iter().copied().collect();
+        let mut batches: Vec<BatchIx> = trace.batches.keys().chain(&trace.starts).copied().collect();
+        batches.sort_unstable();
+        batches.dedup();
+        let reached = batches.iter().copied().collect();
+        let mut contents = Self { slices: FxHashMap::default(), flows: FxHashMap::default(), suspects, reached };
+        let mut queues: Vec<Queue> = batches
+            .into_iter()
+            .map(|batch| Queue { batch, settled: question.settlement(batch), next: 0 })
+            .collect();
+        let mut instants: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
+        for (at, queue) in queues.iter().enumerate() {
+            for flow in queue.settled.flows.iter().filter(|flow| flow.in_book()) {
+                let entry = instants.entry(flow.at).or_default();
+                if entry.last() != Some(&at) {
+                    entry.push(at);
+                }
+            }
+        }
+        for (instant, mut at) in instants {
+            at.dedup();
+            contents.sweep(question, &mut queues, &at, instant);
+        }
+        contents
+    }
+
+    /// All flows of one instant: those that wait for another batch's go last; a ring is cut as unknown.
+    fn sweep(&mut self, question: &Question<'_>, queues: &mut [Queue], at: &[usize], instant: i64) {
+        loop {
+            let mut moved = false;
+            let mut waiting: Option<usize> = None;
+            for &index in at {
+                while let Some((number, flow)) = next_of(&mut queues[index], instant) {
+                    let batch = queues[index].batch;
+                    if !self.ready(question, batch, &flow, instant) {
+                        waiting.get_or_insert(index);
+                        break;
+                    }
+                    let settled = queues[index].settled.clone();
+                    self.step(question, batch, &settled, number, &flow, false);
+                    queues[index].next = number + 1;
+                    moved = true;
+                }
+            }
+            match (moved, waiting) {
+                (_, None) => return,
+                (true, _) => {}
+                (false, Some(index)) => {
+                    if let Some((number, flow)) = next_of(&mut queues[index], instant) {
+                        let (batch, settled) = (queues[index].batch, queues[index].settled.clone());
+                        self.step(question, batch, &settled, number, &flow, true);
+                        queues[index].next = number + 1;
+                    }
+                }
+            }
+        }
+    }
+
+    /// An output waits for the inputs of its run up to its own moment, a draw for the fills that it holds.
+    fn ready(&self, question: &Question<'_>, batch: BatchIx, flow: &Settled, instant: i64) -> bool {
+        if self.suspects.contains(&batch) {
+            return true;
+        }
+        match flow.from {
+            Node::Run(run) => {
+                let told = question.run(run);
+                let mut legs = told.inputs.iter().filter(|leg| leg.at <= instant);
+                legs.all(|leg| self.leg(question, leg.batch, leg.flow).is_some())
+            }
+            Node::Place(place) if question.book().place_kind(place) == PlaceKind::Vessel => {
+                let mixed = question.vessel(place);
+                let Some(draw) = mixed.draws.iter().position(|draw| Some(draw.flow) == flow.stated) else { return true };
+                mixed.draws[draw].parts.iter().all(|(fill, _)| {
+                    let fill = &mixed.fills[*fill];
+                    self.leg(question, fill.batch, fill.flow).is_some()
+                })
+            }
+            _ => true,
+        }
+    }
+
+    /// The content of a stated flow into a hub and its whole amount, once all of it was swept.
+    fn leg(
+        &self,
+        question: &Question<'_>,
+        batch: BatchIx,
+        stated: FlowIx,
+    ) -> Option<Option<(Part, Ratio)>> {
+        let settled = question.settlement(batch);
+        let mut sum = Some((Part::NONE, Ratio::ZERO));
+        let parts = settled.flows.iter().enumerate();
+        for (number, flow) in parts.filter(|(_, flow)| flow.stated == Some(stated) && flow.in_book()) {
+            let Some(amount) = flow.amount else { return Some(None) };
+            let value = settled.measure.value(amount);
+            let part = if self.suspects.contains(&batch) {
+                Part::all(value)
+            } else if self.reached.contains(&batch) {
+                *self.flows.get(&(batch, number))?
+            } else {
+                Part::NONE
+            };
+            sum = sum.and_then(|(parts, all)| Some((parts.add(part)?, all.add(value)?)));
+        }
+        Some(sum)
+    }
+
+    /// Sweeps one flow: what part of it is suspect, and what that leaves and makes.
+    fn step(
+        &mut self,
+        question: &Question<'_>,
+        batch: BatchIx,
+        settled: &Settlement,
+        number: usize,
+        flow: &Settled,
+        forced: bool,
+    ) {
+        let Some(amount) = flow.amount else { return };
+        let value = settled.measure.value(amount);
+        let part = if self.suspects.contains(&batch) {
+            Part::all(value)
+        } else if forced {
+            Part::any(value)
+        } else {
+            self.part(question, settled, flow, value).unwrap_or(Part::any(value)).cut()
+        };
+        self.flows.insert((batch, number), part);
+        if let Node::Place(place) = flow.to
+            && settled.slice(place).is_some()
+        {
+            let disturbed = settled.slice(place).is_none_or(|slice| slice.disturbed);
+            let slice = self.slices.entry((batch, place)).or_insert(SliceContent::EMPTY);
+            slice.sure &= !disturbed;
+            slice.balance = slice.balance.add(value).unwrap_or(slice.balance);
+            slice.part = slice.part.add(part).unwrap_or(Part::any(slice.balance));
+        }
+    }
+
+    fn part(&mut self, question: &Question<'_>, settled: &Settlement, flow: &Settled, value: Ratio) -> Option<Part> {
+        let kind = |place| question.book().place_kind(place);
+        match flow.from {
+            Node::Supply(_) => Some(Part::NONE),
+            Node::Run(run) => self.out_of_run(question, settled, run, flow, value),
+            Node::Place(place) if kind(place) == PlaceKind::Vessel => {
+                self.out_of_vessel(question, settled, place, flow, value)
+            }
+            Node::Place(place) if kind(place) == PlaceKind::Sink => Some(Part::any(value)),
+            Node::Place(place) => self.out_of_slice(settled, place, flow, value),
+        }
+    }
+
+    fn out_of_slice(&mut self, settled: &Settlement, place: PlaceIx, flow: &Settled, value: Ratio) -> Option<Part> {
+        let disturbed = settled.slice(place).is_none_or(|slice| slice.disturbed);
+        let slice = self.slices.entry((settled.batch, place)).or_insert(SliceContent::EMPTY);
+        slice.sure &= !disturbed;
+        let before = *slice;
+        slice.balance = before.balance.sub(value)?;
+        if !before.sure || value > before.balance || flow.mark != Mark::Plain {
+            slice.part = Part::any(slice.balance);
+            return Some(Part::any(value));
+        }
+        let clean = before.balance.sub(before.part.min)?;
+        let max = value.min(before.part.max);
+        let min = value.sub(clean)?.max(Ratio::ZERO);
+        let share = if before.balance.is_zero() { Ratio::ZERO } else { value.div(before.balance)? };
+        let expected = before.part.expected.and_then(|expected| expected.mul(share));
+        slice.part = Part {
+            min: before.part.min.sub(max)?.max(Ratio::ZERO),
+            expected: before.part.expected.zip(expected).and_then(|(all, out)| all.sub(out)),
+            max: before.part.max.min(slice.balance),
+        };
+        Some(Part { min, expected, max })
+    }
+
+    /// By mass: at most the suspect matter that went in, at least what clean inputs cannot make up.
+    fn out_of_run(
+        &self,
+        question: &Question<'_>,
+        settled: &Settlement,
+        run: RunIx,
+        flow: &Settled,
+        value: Ratio,
+    ) -> Option<Part> {
+        let settler = question.settler();
+        let told = question.run(run);
+        let output = told.outputs.iter().find(|leg| Some(leg.flow) == flow.stated)?;
+        let (mut inside, mut total) = (Part::NONE, Ratio::ZERO);
+        for input in told.inputs.iter().filter(|input| told.connects(input, output)) {
+            let (part, all) = self.leg(question, input.batch, input.flow)??;
+            let base = question.settlement(input.batch).measure.base;
+            let mass = settler.convert(input.batch, base, Unit::KILOGRAM)?;
+            inside = inside.add(part.scaled(mass)?)?;
+            total = total.add(all.mul(mass)?)?;
+        }
+        let mass = settler.convert(settled.batch, settled.measure.base, Unit::KILOGRAM)?;
+        let out = value.mul(mass)?;
+        let max = out.min(inside.max);
+        let min = out.sub(total.sub(inside.min)?)?.max(Ratio::ZERO).min(max);
+        let whole = total.max(out);
+        let expected = inside.expected.and_then(|expected| {
+            if whole.is_zero() { Some(Ratio::ZERO) } else { expected.mul(out)?.div(whole) }
+        });
+        Part { min, expected, max }.scaled(Ratio::ONE.div(mass)?)
+    }
+
+    /// The mix model's parts, exact; what a later fill paid is [0, all].
+    fn out_of_vessel(
+        &self,
+        question: &Question<'_>,
+        settled: &Settlement,
+        vessel: PlaceIx,
+        flow: &Settled,
+        value: Ratio,
+    ) -> Option<Part> {
+        let settler = question.settler();
+        let mixed = question.vessel(vessel);
+        let unit = mixed.unit?;
+        let draw = mixed.draws.iter().position(|draw| Some(draw.flow) == flow.stated)?;
+        let mut sum = Part::NONE;
+        for (fill, amount) in &mixed.draws[draw].parts {
+            let fill = &mixed.fills[*fill];
+            let (part, all) = self.leg(question, fill.batch, fill.flow)??;
+            let base = question.settlement(fill.batch).measure.base;
+            let factor = settler.convert(fill.batch, base, unit)?;
+            let (part, all) = (part.scaled(factor)?, all.mul(factor)?);
+            let clean = all.sub(part.min)?;
+            let share = if all.is_zero() { Ratio::ZERO } else { amount.div(all)? };
+            sum = sum.add(Part {
+                min: amount.sub(clean)?.max(Ratio::ZERO),
+                expected: part.expected.and_then(|expected| expected.mul(share)),
+                max: part.max.min(*amount),
+            })?;
+        }
+        for (fill, amount) in &mixed.draws[draw].paid_later {
+            if self.reached.contains(&mixed.fills[*fill].batch) {
+                sum = sum.add(Part::any(*amount))?;
+            }
+        }
+        let unknown = mixed.fills_of(draw).any(|(fill, contact)| {
+            contact == Contact::Unknown && self.reached.contains(&mixed.fills[fill].batch)
+        });
+        if unknown {
+            return Some(Part::any(value));
+        }
+        sum.scaled(settler.convert(settled.batch, unit, settled.measure.base)?)
+    }
+
+    /// What a slice holds of the suspects at the end of the bounds.
+    pub(crate) fn of_slice(&self, question: &Question<'_>, batch: BatchIx, place: PlaceIx, tier: Tier) -> Content {
+        let settled = question.settlement(batch);
+        let unit = settled.measure.base;
+        let balance = settled.slice(place).map_or(Ratio::ZERO, |slice| settled.measure.value(slice.balance));
+        let there = balance.max(Ratio::ZERO);
+        if self.suspects.contains(&batch) {
+            return Content::all_of(there, unit);
+        }
+        if tier == Tier::Cleared {
+            return Content::all_of(Ratio::ZERO, unit);
+        }
+        match self.slices.get(&(batch, place)) {
+            Some(slice) if slice.sure && tier == Tier::Certain => Content {
+                min: slice.part.min.min(there),
+                expected: slice.part.expected,
+                max: slice.part.max.min(there),
+                unit,
+                grade: Grade::Sound,
+            },
+            _ => Content::up_to(there, unit),
+        }
+    }
+
+    /// What went of the suspects with all flows of a batch to a sink.
+    pub(crate) fn of_flows(
+        &self,
+        question: &Question<'_>,
+        trace: &Trace,
+        batch: BatchIx,
+        point: Point,
+        quantity: Amount,
+    ) -> Content {
+        let unit = quantity.unit;
+        if self.suspects.contains(&batch) {
+            return Content::all_of(quantity.value.max(Ratio::ZERO), unit);
+        }
+        let any = Content::up_to(quantity.value.max(Ratio::ZERO), unit);
+        let Point::Sink(place) = point else { return any };
+        let settled = question.settlement(batch);
+        let followed: FxHashSet<(Option<FlowIx>, i64)> =
+            trace.edges.iter().filter(|edge| edge.to == point).map(|edge| (edge.flow.stated, edge.flow.at)).collect();
+        let mut sum = Part::NONE;
+        for (number, flow) in settled.flows.iter().enumerate() {
+            let into = flow.in_book() && flow.to == Node::Place(place);
+            if !into || !followed.contains(&(flow.stated, flow.at)) {
+                continue;
+            }
+            match self.flows.get(&(batch, number)).and_then(|part| sum.add(*part)) {
+                Some(more) => sum = more,
+                None => return any,
+            }
+        }
+        Content { min: sum.min, expected: sum.expected, max: sum.max.min(any.max), unit, grade: Grade::Sound }
+    }
+}
+
+impl SliceContent {
+    const EMPTY: Self = Self { balance: Ratio::ZERO, part: Part::NONE, sure: true };
+}
+
+fn next_of(queue: &mut Queue, instant: i64) -> Option<(usize, Settled)> {
+    while let Some(flow) = queue.settled.flows.get(queue.next) {
+        if !flow.in_book() {
+            queue.next += 1;
+            continue;
+        }
+        return (flow.at <= instant).then_some((queue.next, *flow));
+    }
+    None
+}

@@ -1,0 +1,109 @@
+//! Open discrepancies: derived from the facts within the bounds, never stored (ruling 31).
+
+use lotline_domain::book::{BatchIx, FactIx, RunIx};
+use lotline_domain::settle::{Exception, ExceptionKind};
+use rustc_hash::FxHashMap;
+
+use crate::on_hand::vessels;
+use crate::question::Question;
+
+/// All discrepancies within the bounds, ordered by kind, moment and causing fact.
+pub fn exceptions(question: &Question<'_>) -> Vec<Exception> {
+    let book = question.book();
+    let mut found: Vec<Exception> = Vec::new();
+    let batches = u32::try_from(book.batch_count()).expect("fewer than 2^32 batches");
+    for batch in (0..batches).map(BatchIx) {
+        found.extend(of_batch(question, batch));
+    }
+    let runs = u32::try_from(book.run_count()).expect("fewer than 2^32 runs");
+    for run in (0..runs).map(RunIx) {
+        let told = question.run(run);
+        found.extend(question.settler().run_exceptions(&told, &|batch| question.cow(batch)));
+    }
+    for vessel in vessels(question) {
+        found.extend(question.vessel(vessel).exceptions.iter().cloned());
+    }
+    found.extend(of_corrections(question));
+    found.extend(future_dates(question));
+    found.sort_by(|a, b| (a.kind, a.at, a.cause, a.batch, a.place).cmp(&(b.kind, b.at, b.cause, b.batch, b.place)));
+    found.dedup_by(|a, b| (a.kind, a.batch, a.place, a.cause) == (b.kind, b.batch, b.place, b.cause));
+    found
+}
+
+/// The discrepancies of one batch: of its own settlement, of holds, of its code, of duplicates.
+pub fn of_batch(question: &Question<'_>, batch: BatchIx) -> Vec<Exception> {
+    let settled = question.settlement(batch);
+    let mut found = settled.exceptions.clone();
+    let covers = question.covers();
+    if !covers.is_empty() {
+        found.extend(question.settler().hold_exceptions(&covers, &settled, question.as_of()));
+    }
+    if !question.settler().ambiguous_candidates(batch).is_empty()
+        && let Some(first) = settled.flows.first()
+    {
+        found.push(plain(ExceptionKind::CodeAmbiguous, Some(batch), first.fact, first.at));
+    }
+    found.extend(suspected_duplicates(question, batch));
+    found
+}
+
+fn plain(kind: ExceptionKind, batch: Option<BatchIx>, cause: FactIx, at: i64) -> Exception {
+    Exception { kind, batch, place: None, cause, at, until: None, amount: None }
+}
+
+/// The same batch, quantity, document line and effective time under another id: the later by id is suspected.
+fn suspected_duplicates(question: &Question<'_>, batch: BatchIx) -> Vec<Exception> {
+    let book = question.book();
+    let known = question.bounds().known;
+    let mut seen: FxHashMap<(String, Option<lotline_domain::quantity::Stated>, i64), Vec<FactIx>> =
+        FxHashMap::default();
+    for flow in book.flows_of_batch(batch) {
+        let row = book.stated(flow);
+        let Some(document) = book.extra(flow).and_then(|extra| extra.document.clone()) else { continue };
+        let at = book.fact(row.fact).instant;
+        if at <= question.as_of() && book.in_force(row.fact, known) {
+            seen.entry((document, row.quantity, at)).or_default().push(row.fact);
+        }
+    }
+    let mut found = Vec::new();
+    for ((_, _, at), mut facts) in seen {
+        facts.sort_by_key(|fact| book.event_id_text(*fact).to_owned());
+        facts.dedup();
+        found.extend(
+            facts.iter().skip(1).map(|fact| plain(ExceptionKind::SuspectedDuplicate, Some(batch), *fact, at)),
+        );
+    }
+    found
+}
+
+fn of_corrections(question: &Question<'_>) -> Vec<Exception> {
+    let book = question.book();
+    let known = question.bounds().known;
+    let mut found = Vec::new();
+    for correction in book.corrections_known(known) {
+        let row = book.fact(correction);
+        match book.target_of(correction, known) {
+            None => found.push(plain(ExceptionKind::CorrectionOfUnknown, None, correction, row.instant)),
+            Some(target) => {
+                let rivals = book.live_rivals(target, known);
+                let any_supersedes =
+                    rivals.iter().any(|(rival, _)| book.replaces(*rival));
+                if rivals.len() > 1 && any_supersedes {
+                    found.push(plain(ExceptionKind::CompetingCorrections, None, target, book.fact(target).instant));
+                }
+            }
+        }
+    }
+    found
+}
+
+fn future_dates(question: &Question<'_>) -> Vec<Exception> {
+    let book = question.book();
+    let known = question.bounds().known;
+    let count = u32::try_from(book.fact_count()).expect("fewer than 2^32 facts");
+    (0..count)
+        .map(FactIx)
+        .filter(|fact| book.is_future(*fact) && book.in_force(*fact, known))
+        .map(|fact| plain(ExceptionKind::FutureDate, None, fact, book.fact(fact).instant))
+        .collect()
+}

@@ -1,0 +1,133 @@
+//! A question: a book, its bounds, and the settlements made or borrowed while it is answered.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use lotline_domain::book::{BatchIx, Book, Bounds, PlaceIx, RunIx};
+use lotline_domain::fact::CleanGrade;
+use lotline_domain::settle::{Covers, MasterData, RunSettlement, Settlement, Settler, VesselSettlement};
+use rustc_hash::FxHashMap;
+
+/// Where settlements within given bounds may be borrowed from.
+pub trait Borrow {
+    /// The settlement of a batch, if it is at hand for exactly these bounds.
+    fn borrowed(&self, batch: BatchIx, bounds: Bounds) -> Option<Arc<Settlement>>;
+}
+
+/// Borrows nothing: every settlement is made anew.
+#[derive(Debug, Clone, Copy)]
+pub struct NothingBorrowed;
+
+impl Borrow for NothingBorrowed {
+    fn borrowed(&self, _: BatchIx, _: Bounds) -> Option<Arc<Settlement>> {
+        None
+    }
+}
+
+/// One question within its bounds. Not shared between threads; make one for each.
+pub struct Question<'a> {
+    settler: Settler<'a>,
+    bounds: Bounds,
+    hazard: CleanGrade,
+    lender: &'a dyn Borrow,
+    settled: RefCell<FxHashMap<BatchIx, Arc<Settlement>>>,
+    runs: RefCell<FxHashMap<RunIx, Arc<RunSettlement>>>,
+    vessels: RefCell<FxHashMap<PlaceIx, Arc<VesselSettlement>>>,
+    covers: RefCell<Option<Arc<Covers>>>,
+}
+
+impl<'a> Question<'a> {
+    /// A question that settles everything itself.
+    pub fn new(book: &'a Book, bounds: Bounds) -> Self {
+        Self::lent(book, bounds, &MasterData::at(book, bounds.known), &NothingBorrowed)
+    }
+
+    /// A question with master data in force at its commit and a lender of settlements.
+    pub fn lent(book: &'a Book, bounds: Bounds, master: &MasterData, lender: &'a dyn Borrow) -> Self {
+        Self {
+            settler: Settler::with_master(book, bounds.known, master),
+            bounds,
+            hazard: CleanGrade(1),
+            lender,
+            settled: RefCell::default(),
+            runs: RefCell::default(),
+            vessels: RefCell::default(),
+            covers: RefCell::default(),
+        }
+    }
+
+    /// The same for a hazard that asks for cleans of at least a grade (default 1).
+    pub fn hazard(mut self, grade: CleanGrade) -> Self {
+        self.hazard = grade;
+        self
+    }
+
+    /// Its bounds.
+    pub fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
+    /// The effective bound in microseconds.
+    pub fn as_of(&self) -> i64 {
+        self.bounds.as_of.0
+    }
+
+    /// Its settler.
+    pub fn settler(&self) -> &Settler<'a> {
+        &self.settler
+    }
+
+    /// The book that it asks.
+    pub fn book(&self) -> &'a Book {
+        self.settler.book()
+    }
+
+    /// The settlement of a batch within the bounds.
+    pub fn settlement(&self, batch: BatchIx) -> Arc<Settlement> {
+        if let Some(lent) = self.lender.borrowed(batch, self.bounds) {
+            return lent;
+        }
+        if let Some(known) = self.settled.borrow().get(&batch) {
+            return known.clone();
+        }
+        let settled = Arc::new(self.settler.settle(batch, self.as_of()));
+        self.settled.borrow_mut().insert(batch, settled.clone());
+        settled
+    }
+
+    /// The same, for the settler's own look-ups.
+    pub(crate) fn cow(&self, batch: BatchIx) -> Cow<'static, Settlement> {
+        Cow::Owned((*self.settlement(batch)).clone())
+    }
+
+    /// A run within the bounds.
+    pub fn run(&self, run: RunIx) -> Arc<RunSettlement> {
+        if let Some(known) = self.runs.borrow().get(&run) {
+            return known.clone();
+        }
+        let told = Arc::new(self.settler.run(run, self.as_of()));
+        self.runs.borrow_mut().insert(run, told.clone());
+        told
+    }
+
+    /// A vessel within the bounds.
+    pub fn vessel(&self, vessel: PlaceIx) -> Arc<VesselSettlement> {
+        if let Some(known) = self.vessels.borrow().get(&vessel) {
+            return known.clone();
+        }
+        let mixed = Arc::new(self.settler.vessel(vessel, self.as_of(), self.hazard, &|batch| self.cow(batch)));
+        self.vessels.borrow_mut().insert(vessel, mixed.clone());
+        mixed
+    }
+
+    /// All holds within the bounds and what they cover.
+    pub fn covers(&self) -> Arc<Covers> {
+        if let Some(known) = &*self.covers.borrow() {
+            return known.clone();
+        }
+        let covers = Arc::new(self.settler.covers(self.as_of(), &|batch| self.cow(batch)));
+        *self.covers.borrow_mut() = Some(covers.clone());
+        covers
+    }
+}
