@@ -5,3 +5,4 @@ mod ledger_basics;
 mod ledger_crash;
 mod ledger_damage;
 mod ledger_group;
+mod ledger_vectors;
