@@ -43,9 +43,7 @@ pub enum Dimension {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownUnit {
     /// The code is not in the recommendation at all.
-    #[error(
-        "unit {0:?} is not in UN/ECE Recommendation 20; use a common code such as KGM, GRM, LTR, MTR, C62 or XPX"
-    )]
+    #[error("unit {0:?} is not in UN/ECE Recommendation 20; use a common code such as KGM, GRM, LTR, MTR, C62 or XPX")]
     NotListed(String),
     /// The code is listed in capitals only.
     #[error("unit {given:?} must be written in capitals: {code}")]

@@ -151,10 +151,7 @@ pub fn parse(bytes: &[u8], options: &Options) -> Result<Captured, CaptureError> 
                 Some((of, content)) if *content == mapped.content => Outcome::Duplicate { of: *of },
                 Some((of, _)) => Outcome::Refused(EventError {
                     spot: spot.clone(),
-                    fault: Fault::Conflict {
-                        id: mapped.id.to_string(),
-                        other: format!("{}[{of}]", found.path),
-                    },
+                    fault: Fault::Conflict { id: mapped.id.to_string(), other: format!("{}[{of}]", found.path) },
                 }),
                 None => {
                     seen.insert(mapped.id.to_string(), (index, mapped.content));
@@ -183,12 +180,13 @@ fn find(root: Node<'_>) -> Result<Found<'_>, EventError> {
     if root.kind() == "a list" {
         return Ok(Found { kind: DocumentKind::List, path: "", events: root.list()?, document: None });
     }
-    let document = root.object()?;
+    let document = root.object_at_first_sight()?;
     let kind = document.string("type")?.or(document.string("isA")?).unwrap_or_default();
     let kind = kind.strip_prefix("epcis:").unwrap_or(&kind).to_owned();
     if kind.ends_with("Event") || (document.get("eventTime").is_some() && document.get("epcisBody").is_none()) {
         return Ok(Found { kind: DocumentKind::Event, path: "", events: vec![root], document: None });
     }
+    let document = root.object()?;
     if !matches!(kind.as_str(), "EPCISDocument" | "EPCISQueryDocument") {
         return Err(document.get("type").unwrap_or(root).error(Fault::Word {
             found: kind,
@@ -226,11 +224,8 @@ fn event(node: Node<'_>, options: &Options) -> Result<Mapped, EventError> {
     let target = named(&event_id(node, &epcis)?)?;
     let wrong = map::map(&epcis, &target).map_err(|fault| node.error(fault))?;
     let targets = (0..wrong.facts.len()).map(|index| part(&target, index)).collect::<Result<Vec<_>, _>>();
-    let mapped = map::void(
-        targets.map_err(|fault| node.error(fault))?,
-        declaration.reason.as_deref(),
-        &declaration.corrective,
-    );
+    let mapped =
+        map::void(targets.map_err(|fault| node.error(fault))?, declaration.reason.as_deref(), &declaration.corrective);
     let id = named(&content::id(&content))?;
     let events = numbered(&id, mapped.facts, declaration.declared_at, options).map_err(|fault| node.error(fault))?;
     Ok(Mapped { id, content, row: mapped.row, events, remarks, original: node.text().to_owned() })

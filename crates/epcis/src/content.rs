@@ -29,7 +29,7 @@ pub(crate) fn id_of_text(text: &str) -> String {
 }
 
 fn write_event(node: Node<'_>, without: &[&str], out: &mut String, depth: usize) -> Result<(), EventError> {
-    let object = node.object()?;
+    let object = node.object_but("eventID")?;
     out.push('{');
     for (name, value) in object.members() {
         if name == "recordTime" || without.contains(&name) {
@@ -99,8 +99,8 @@ fn number(text: &str) -> String {
     let Ok(exponent) = exponent.parse::<i64>() else {
         return text.to_owned();
     };
-    let power = exponent - i64::try_from(fraction.len()).unwrap_or(i64::MAX)
-        + i64::try_from(dropped).unwrap_or(i64::MAX);
+    let power =
+        exponent - i64::try_from(fraction.len()).unwrap_or(i64::MAX) + i64::try_from(dropped).unwrap_or(i64::MAX);
     format!("{}{significant}e{power}", if negative { "-" } else { "" })
 }
 

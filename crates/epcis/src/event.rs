@@ -116,9 +116,9 @@ impl EpcisEvent {
 
     /// The first business transaction of one of these types.
     pub(crate) fn transaction(&self, types: &[&str]) -> Option<&str> {
-        types.iter().find_map(|wanted| {
-            self.transactions.iter().find(|(kind, _)| kind == wanted).map(|(_, id)| id.as_str())
-        })
+        types
+            .iter()
+            .find_map(|wanted| self.transactions.iter().find(|(kind, _)| kind == wanted).map(|(_, id)| id.as_str()))
     }
 
     pub(crate) fn read(node: Node<'_>, remarks: &mut Vec<Remark>) -> Result<Self, EventError> {
@@ -132,7 +132,12 @@ struct Reader<'r> {
 
 impl Reader<'_> {
     fn event(&mut self, node: Node<'_>) -> Result<EpcisEvent, EventError> {
-        let event = node.object()?;
+        // GS1's own examples have an event with two ids.
+        let event = node.object_but("eventID")?;
+        if event.has_one_twice() {
+            let text = "has more than one eventID; the last one counts".to_owned();
+            self.remarks.push(Remark { at: node.offset(), text });
+        }
         // EPCIS 1.2 written as JSON keeps some members in a wrapper.
         let base = event.get("baseExtension").map(|node| node.object()).transpose()?;
         let in_base = |name: &str| event.get(name).or_else(|| base.as_ref().and_then(|base| base.get(name)));
@@ -234,9 +239,9 @@ impl Reader<'_> {
         };
         let quantity = match element.get("quantity") {
             // Without a unit it is a number of instances.
-            Some(node) => Some(
-                Stated::parse(node.number()?, unit.unwrap_or(Unit::ONE)).map_err(|error| node.error(error))?,
-            ),
+            Some(node) => {
+                Some(Stated::parse(node.number()?, unit.unwrap_or(Unit::ONE)).map_err(|error| node.error(error))?)
+            }
             None => None,
         };
         Ok(Line::new(batch, quantity))
@@ -279,11 +284,7 @@ impl Reader<'_> {
         names::party(&self.identifier(node)?).map(Some).map_err(|error| node.error(error))
     }
 
-    fn error_declaration(
-        &mut self,
-        node: Node<'_>,
-        event: &OccurredAt,
-    ) -> Result<ErrorDeclaration, EventError> {
+    fn error_declaration(&mut self, node: Node<'_>, event: &OccurredAt) -> Result<ErrorDeclaration, EventError> {
         let declaration = node.object()?;
         let time = declaration.need("declarationTime")?;
         let text = time.string()?;

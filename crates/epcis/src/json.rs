@@ -56,6 +56,8 @@ pub(crate) struct Node<'a> {
 pub(crate) struct Object<'a> {
     node: Node<'a>,
     members: BTreeMap<Cow<'a, str>, &'a RawValue>,
+    /// The tolerated name stands there more than once.
+    twice: bool,
 }
 
 impl<'a> Node<'a> {
@@ -108,13 +110,29 @@ impl<'a> Node<'a> {
     }
 
     pub(crate) fn object(&self) -> Result<Object<'a>, EventError> {
+        self.object_where(|_| false)
+    }
+
+    /// An object of which names may stand twice; only for telling what it is.
+    pub(crate) fn object_at_first_sight(&self) -> Result<Object<'a>, EventError> {
+        self.object_where(|_| true)
+    }
+
+    /// An object in which one name may stand twice: the last one counts, as is usual in JSON.
+    pub(crate) fn object_but(&self, tolerated: &str) -> Result<Object<'a>, EventError> {
+        self.object_where(|name| name == tolerated)
+    }
+
+    fn object_where(&self, tolerated: impl Fn(&str) -> bool) -> Result<Object<'a>, EventError> {
         if !self.text.starts_with('{') {
             return Err(self.expected("an object"));
         }
-        match serde_json::from_str::<Members<'a>>(self.text) {
-            Ok(Members { twice: Some(name), .. }) => Err(self.error(Fault::Twice(name))),
-            Ok(Members { members, .. }) => Ok(Object { node: *self, members }),
-            Err(_) => Err(self.expected("an object with names that are valid text")),
+        let Ok(Members { members, twice }) = serde_json::from_str::<Members<'a>>(self.text) else {
+            return Err(self.expected("an object with names that are valid text"));
+        };
+        match twice.iter().find(|name| !tolerated(name)) {
+            Some(name) => Err(self.error(Fault::Twice(name.clone()))),
+            None => Ok(Object { node: *self, members, twice: !twice.is_empty() }),
         }
     }
 
@@ -141,6 +159,10 @@ impl<'a> Node<'a> {
 impl<'a> Object<'a> {
     pub(crate) fn node(&self) -> Node<'a> {
         self.node
+    }
+
+    pub(crate) fn has_one_twice(&self) -> bool {
+        self.twice
     }
 
     /// The member of this name; a `null` is as good as none.
@@ -179,7 +201,7 @@ impl<'a> Object<'a> {
 
 struct Members<'a> {
     members: BTreeMap<Cow<'a, str>, &'a RawValue>,
-    twice: Option<String>,
+    twice: Vec<String>,
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
@@ -193,10 +215,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut seen = Members { members: BTreeMap::new(), twice: None };
+                let mut seen = Members { members: BTreeMap::new(), twice: Vec::new() };
                 while let Some((name, raw)) = map.next_entry::<String, &'a RawValue>()? {
-                    if let Some(_earlier) = seen.members.insert(Cow::Owned(name.clone()), raw) {
-                        seen.twice.get_or_insert(name);
+                    if seen.members.insert(Cow::Owned(name.clone()), raw).is_some() {
+                        seen.twice.push(name);
                     }
                 }
                 Ok(seen)

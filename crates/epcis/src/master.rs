@@ -35,7 +35,8 @@ pub(crate) fn is_there(document: &Object<'_>) -> bool {
 /// The definitions. An item is defined in the unit in which the document's own events measure it, since
 /// master data name none; an item that no event measures is left alone.
 pub(crate) fn definitions(document: &Object<'_>, events: &[CapturedEvent], options: &Options) -> Vec<CapturedEvent> {
-    let refused = |error: EventError| vec![CapturedEvent { spot: error.spot.clone(), outcome: Outcome::Refused(error) }];
+    let refused =
+        |error: EventError| vec![CapturedEvent { spot: error.spot.clone(), outcome: Outcome::Refused(error) }];
     let vocabularies = match vocabularies(document) {
         Ok(list) if list.is_empty() => return Vec::new(),
         Ok(list) => list,

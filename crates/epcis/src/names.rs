@@ -1,7 +1,9 @@
 //! The names that identifiers get in the ledger. Whoever looks something up by an identifier (a scan, a
 //! URN on a command line) uses these too, so that URN, Digital Link and element string find the same.
 
-use lotline_domain::id::{BatchCode, BatchId, ContainerId, Generation, ItemId, LocationId, NAME_MAX, NameError, PartyId};
+use lotline_domain::id::{
+    BatchCode, BatchId, ContainerId, Generation, ItemId, LocationId, NAME_MAX, NameError, PartyId,
+};
 use lotline_gs1::{Identifier, Item};
 
 use crate::content;

@@ -16,7 +16,8 @@ pub type ElementString = Vec<(String, String)>;
 pub fn element_string(text: &str) -> Result<ElementString, IdError> {
     let form = |fault| IdError::form("element string", text, fault);
     let mut elements = ElementString::new();
-    let mut rest = text.strip_prefix('(').ok_or_else(|| form("does not begin with an identifier in brackets, as in (01)"))?;
+    let mut rest =
+        text.strip_prefix('(').ok_or_else(|| form("does not begin with an identifier in brackets, as in (01)"))?;
     loop {
         let (ai, tail) = rest.split_once(')').ok_or_else(|| form("has a bracket that does not close"))?;
         if !(2..=4).contains(&ai.len()) || !ai.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -63,7 +64,11 @@ pub(crate) fn read(text: &str) -> Result<Reading, IdError> {
     }
     if let Some(gtin) = find("01") {
         if gtin.len() != 14 {
-            return Err(IdError::new("GTIN", gtin, Fault::Length { found: gtin.len(), allowed: "14 (in an element string)" }));
+            return Err(IdError::new(
+                "GTIN",
+                gtin,
+                Fault::Length { found: gtin.len(), allowed: "14 (in an element string)" },
+            ));
         }
         let owned = |ai| find(ai).map(str::to_owned);
         return link::trade_item(text, gtin, owned("10"), owned("21"), owned("235"));
@@ -93,7 +98,8 @@ mod tests {
 
     #[test]
     fn elements_keep_their_order_and_escapes() {
-        let expected = [("01", "12345678901231"), ("10", "12345(")].map(|(ai, value)| (ai.to_owned(), value.to_owned()));
+        let expected =
+            [("01", "12345678901231"), ("10", "12345(")].map(|(ai, value)| (ai.to_owned(), value.to_owned()));
         assert_eq!(element_string("(01)12345678901231(10)12345\\(").unwrap(), expected);
     }
 

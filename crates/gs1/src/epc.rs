@@ -11,7 +11,11 @@ use crate::link;
 pub(crate) fn read(text: &str, rest: &str) -> Result<Reading, IdError> {
     let mut parts = rest.splitn(3, ':');
     let (Some(kind), Some(scheme), Some(value)) = (parts.next(), parts.next(), parts.next()) else {
-        return Err(IdError::form("EPC URN", text, "has no scheme and value, as in urn:epc:id:sgtin:0614141.107346.2018"));
+        return Err(IdError::form(
+            "EPC URN",
+            text,
+            "has no scheme and value, as in urn:epc:id:sgtin:0614141.107346.2018",
+        ));
     };
     let kind = kind.to_ascii_lowercase();
     let scheme = scheme.to_ascii_lowercase();

@@ -85,8 +85,7 @@ impl Reading {
 /// that is too long is taken as printed, what cannot be understood is [`Identifier::Other`]; both are told.
 #[must_use]
 pub fn read(text: &str) -> Reading {
-    dispatch(text)
-        .unwrap_or_else(|flaw| Reading { id: Identifier::Other(text.to_owned()), flaw: Some(flaw) })
+    dispatch(text).unwrap_or_else(|flaw| Reading { id: Identifier::Other(text.to_owned()), flaw: Some(flaw) })
 }
 
 fn dispatch(text: &str) -> Result<Reading, IdError> {

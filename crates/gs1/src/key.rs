@@ -26,11 +26,7 @@ pub(crate) fn checked(what: &'static str, digits: &str) -> Result<(), IdError> {
         return Err(IdError::form(what, digits, "is not a row of digits"));
     };
     let found = found - b'0';
-    if found == expected {
-        Ok(())
-    } else {
-        Err(IdError::new(what, digits, Fault::CheckDigit { found, expected }))
-    }
+    if found == expected { Ok(()) } else { Err(IdError::new(what, digits, Fault::CheckDigit { found, expected })) }
 }
 
 pub(crate) fn only_digits(what: &'static str, text: &str) -> Result<(), IdError> {

@@ -95,9 +95,7 @@ pub(crate) fn check_other(ai: &str, value: &str) -> Result<(), IdError> {
         "402" => ("shipment number (AI 402)", 0, 17),
         _ => return check_text("key", value, 30),
     };
-    let digits = value
-        .get(skip..skip + length)
-        .ok_or_else(|| IdError::form(what, value, "is too short"))?;
+    let digits = value.get(skip..skip + length).ok_or_else(|| IdError::form(what, value, "is too short"))?;
     only_digits(what, digits)?;
     checked(what, digits)?;
     match &value[skip + length..] {
@@ -114,9 +112,8 @@ fn primary_key<'a>(segments: &'a [&'a str]) -> Option<(&'static str, &'a str, &'
         if let Some((key, allowed)) = PRIMARY.iter().find(|(key, _)| *key == name) {
             let qualifiers = &segments[start + 2..];
             let mut allowed = allowed.iter();
-            let in_order = qualifiers
-                .chunks_exact(2)
-                .all(|pair| !pair[1].is_empty() && allowed.any(|ai| *ai == alias(pair[0])));
+            let in_order =
+                qualifiers.chunks_exact(2).all(|pair| !pair[1].is_empty() && allowed.any(|ai| *ai == alias(pair[0])));
             return (in_order && !segments[start + 1].is_empty()).then_some((key, segments[start + 1], qualifiers));
         }
         start = start.checked_sub(2)?;
@@ -142,7 +139,8 @@ fn alias(segment: &str) -> &str {
 }
 
 fn decoded(text: &str, part: &str) -> Result<String, IdError> {
-    decode(part).ok_or_else(|| IdError::form("Digital Link", text, "has a % that is not followed by two hex digits of UTF-8"))
+    decode(part)
+        .ok_or_else(|| IdError::form("Digital Link", text, "has a % that is not followed by two hex digits of UTF-8"))
 }
 
 /// Resolves `%2F`; `None` when a `%` is not followed by two hex digits, or the bytes are not UTF-8.
@@ -205,7 +203,8 @@ mod tests {
 
     #[test]
     fn what_is_no_digital_link_is_a_url() {
-        for url in ["https://example.com", "https://example.com/about", "https://example.com/99/x", "https://a/01//123"] {
+        for url in ["https://example.com", "https://example.com/about", "https://example.com/99/x", "https://a/01//123"]
+        {
             assert!(matches!(Identifier::parse(url), Ok(Identifier::Other(_))), "{url}");
         }
     }

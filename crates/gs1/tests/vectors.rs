@@ -6,10 +6,8 @@ use lotline_gs1::{Identifier, check_digit, element_string, read};
 
 /// The rows of one table, or `None` (told on standard error) where the data is not at hand.
 fn rows(name: &str) -> Option<Vec<Vec<String>>> {
-    let data = std::env::var_os("LOTLINE_DATA").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
-        PathBuf::from,
-    );
+    let data = std::env::var_os("LOTLINE_DATA")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"), PathBuf::from);
     let path = data.join("gs1/vectors").join(name);
     match std::fs::read_to_string(&path) {
         Ok(text) => Some(text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect()),
@@ -29,7 +27,9 @@ fn digital_links_are_links_exactly_when_the_reference_engine_says_so() {
     // read here. TPX and `x/99/` belong to no key of ours.
     let left_out = |uri: &str| {
         uri.contains('?')
-            || ["/01/2112345678900", "/01/416000336108", "/01/02345673", "[fe80", "a$"].iter().any(|part| uri.contains(part))
+            || ["/01/2112345678900", "/01/416000336108", "/01/02345673", "[fe80", "a$"]
+                .iter()
+                .any(|part| uri.contains(part))
     };
     let mut compared = 0;
     for row in rows {
@@ -38,7 +38,8 @@ fn digital_links_are_links_exactly_when_the_reference_engine_says_so() {
             continue;
         }
         let expected = row[0] == "true";
-        let is_link = !matches!(Identifier::parse(uri), Ok(Identifier::Other(other)) if other == *uri) && Identifier::parse(uri).is_ok();
+        let is_link = !matches!(Identifier::parse(uri), Ok(Identifier::Other(other)) if other == *uri)
+            && Identifier::parse(uri).is_ok();
         assert_eq!(is_link, expected, "{uri}");
         compared += 1;
     }

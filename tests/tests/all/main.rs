@@ -6,3 +6,8 @@ mod ledger_crash;
 mod ledger_damage;
 mod ledger_group;
 mod ledger_vectors;
+mod engine;
+mod laws;
+mod epcis_capture;
+mod epcis_data;
+mod epcis_mapping;
