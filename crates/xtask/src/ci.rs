@@ -38,7 +38,8 @@ fn format(workspace: &Workspace) -> Result<()> {
     if component_is_missing("fmt", "rustfmt")? {
         return Ok(());
     }
-    process::run(cargo(workspace).args(["fmt", "--all", "--check"]))
+    // Names of files only: `cargo fmt --all` mends them.
+    process::run(cargo(workspace).args(["fmt", "--all", "--check", "--", "-l"]))
 }
 
 fn clippy(workspace: &Workspace) -> Result<()> {
