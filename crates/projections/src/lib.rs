@@ -1,15 +1,25 @@
 //! The projections room.
 
+mod changes;
 mod content;
+mod cursor;
+mod digest;
 mod exceptions;
 mod on_hand;
+mod model;
+mod pages;
 mod question;
 mod scope;
+mod settlements;
+mod store;
 mod trace;
 
 pub use content::{Content, Grade};
+pub use cursor::{CommitHash, CommitMeta, Cursor, LedgerId, MODEL_VERSION};
 pub use exceptions::{exceptions, of_batch as exceptions_of_batch};
 pub use on_hand::{OnHand, State, on_hand, slices_of, vessels};
 pub use scope::{Scope, ScopeRow, Spot, scope};
+pub use model::{ApplyError, Checkpoints, Link, ReadModel, ReadModelKind};
 pub use question::{Borrow, NothingBorrowed, Question};
+pub use store::{Doubt, OpenError, SaveError};
 pub use trace::{Direction, Edge, Point, Reached, Tier, Trace, trace};

@@ -1,0 +1,311 @@
+//! A read model: the book of effects that its kind needs, its cursor, and the folder that keeps both.
+
+mod load;
+mod save;
+
+use std::path::Path;
+use std::sync::Mutex;
+
+use lotline_domain::book::{Book, Bounds};
+use lotline_domain::command::Recorded;
+use lotline_domain::settle::MasterData;
+use lotline_domain::time::{CommitNo, Instant, Position, RecordedAt};
+use thiserror::Error;
+
+use crate::changes::{Changed, Changes};
+use crate::cursor::{CommitHash, CommitMeta, Cursor, LedgerId};
+use crate::question::Question;
+use crate::settlements::Settlements;
+use crate::store::{Doubt, OpenError, SaveError, Store};
+
+/// Which read model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ReadModelKind {
+    /// Whence and whither: needs no holds.
+    Genealogy,
+    /// How much, where, in which state.
+    Inventory,
+    /// What must come back: needs everything.
+    Recall,
+}
+
+impl ReadModelKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Genealogy, Self::Inventory, Self::Recall];
+
+    /// Its word; also the name of its folder.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Genealogy => "genealogy",
+            Self::Inventory => "inventory",
+            Self::Recall => "recall",
+        }
+    }
+
+    /// An empty book that keeps what this kind needs.
+    fn book(self) -> Book {
+        if self.without_statuses() { Book::new().without_statuses() } else { Book::new() }
+    }
+
+    fn without_statuses(self) -> bool {
+        self == Self::Genealogy
+    }
+}
+
+/// Why a commit cannot be applied. Nothing of it was.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ApplyError {
+    /// It does not follow from what was applied last: the chain is broken, or commits were left out.
+    #[error("the chain is broken at commit {}: {expected} was to follow, found {found}", at.0)]
+    ChainBroken {
+        /// Number of the commit that was offered.
+        at: CommitNo,
+        /// What would have fitted.
+        expected: Link,
+        /// What was offered.
+        found: Link,
+    },
+    /// An event of it says that it is of another commit, or does not follow the one before.
+    #[error("event {} does not belong at its place in commit {}", position.0, commit.0)]
+    ForeignEvent {
+        /// The commit.
+        commit: CommitNo,
+        /// The event.
+        position: Position,
+    },
+}
+
+/// A commit's number, and the hash that it stands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Link {
+    /// Its number.
+    pub number: CommitNo,
+    /// Hash of the commit before.
+    pub prev_hash: CommitHash,
+}
+
+impl std::fmt::Display for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "commit {} after {}", self.number.0, self.prev_hash)
+    }
+}
+
+/// How much may be applied between two saves. What was not saved is applied again after a restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checkpoints {
+    /// Most commits.
+    pub commits: u64,
+    /// Most events.
+    pub events: u64,
+}
+
+impl Default for Checkpoints {
+    fn default() -> Self {
+        Self { commits: 4_096, events: 65_536 }
+    }
+}
+
+/// Rows of one kind of read model with their cursor. Queries borrow it; who applies needs it alone.
+#[derive(Debug)]
+pub struct ReadModel {
+    kind: ReadModelKind,
+    book: Book,
+    cursor: Cursor,
+    /// When each commit was recorded, from commit 1 on, microseconds.
+    recorded: Vec<i64>,
+    changes: Changes,
+    settlements: Settlements,
+    master: Mutex<Option<(CommitNo, MasterData)>>,
+    store: Option<Store>,
+    doubt: Option<Doubt>,
+    unsaved_commits: u64,
+    unsaved_events: u64,
+}
+
+impl ReadModel {
+    /// A read model that is kept nowhere.
+    pub fn in_memory(kind: ReadModelKind, ledger: LedgerId) -> Self {
+        Self {
+            kind,
+            book: kind.book(),
+            cursor: Cursor::start(ledger),
+            recorded: Vec::new(),
+            changes: Changes::default(),
+            settlements: Settlements::default(),
+            master: Mutex::default(),
+            store: None,
+            doubt: None,
+            unsaved_commits: 0,
+            unsaved_events: 0,
+        }
+    }
+
+    /// Opens the read model of a folder, which is made if it is not there. On any doubt about its pages
+    /// they are thrown away, the model begins at commit 0, and [`ReadModel::doubt`] tells why.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the folder is in use or cannot be used.
+    pub fn open(folder: &Path, kind: ReadModelKind, ledger: LedgerId) -> Result<Self, OpenError> {
+        let mut store = Store::take(folder)?;
+        let mut model = match load::load(&mut store, kind, ledger) {
+            Ok(Some(model)) => model,
+            Ok(None) => Self::in_memory(kind, ledger),
+            Err(doubt) => {
+                store.clear()?;
+                Self { doubt: Some(doubt), ..Self::in_memory(kind, ledger) }
+            }
+        };
+        model.store = Some(store);
+        Ok(model)
+    }
+
+    /// Compares the cursor with the ledger: `at_cursor` is the hash of the ledger's commit that has the
+    /// cursor's number, `None` when the ledger has no such commit. Where they differ everything is thrown
+    /// away, and the doubt is returned. A cursor at 0 fits every ledger.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the folder cannot be cleared.
+    pub fn check_against(&mut self, at_cursor: Option<CommitHash>) -> Result<Option<&Doubt>, OpenError> {
+        let cursor = self.cursor;
+        let doubt = match at_cursor {
+            _ if cursor.number.0 == 0 => return Ok(None),
+            Some(hash) if hash == cursor.hash => return Ok(None),
+            Some(_) => Doubt::OtherChain { cursor },
+            None => Doubt::AheadOfLedger { cursor },
+        };
+        self.begin_anew()?;
+        self.doubt = Some(doubt);
+        Ok(self.doubt.as_ref())
+    }
+
+    /// Throws all rows and pages away: the cursor stands before the first commit again.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the folder cannot be cleared.
+    pub fn begin_anew(&mut self) -> Result<(), OpenError> {
+        let mut store = self.store.take();
+        if let Some(store) = &mut store {
+            store.clear()?;
+        }
+        *self = Self { store, ..Self::in_memory(self.kind, self.cursor.ledger) };
+        Ok(())
+    }
+
+    /// Applies the next commit with all of its events.
+    ///
+    /// # Errors
+    /// [`ApplyError`] when it does not follow; then nothing was applied.
+    pub fn apply(&mut self, commit: CommitMeta, events: &[Recorded]) -> Result<(), ApplyError> {
+        let expected = Link { number: CommitNo(self.cursor.number.0 + 1), prev_hash: self.cursor.hash };
+        let found = Link { number: commit.number, prev_hash: commit.prev_hash };
+        if found != expected {
+            return Err(ApplyError::ChainBroken { at: commit.number, expected, found });
+        }
+        let mut next = self.book.last().map(|(_, position)| position.0 + 1);
+        for event in events {
+            if event.commit != commit.number || next.is_some_and(|next| event.position.0 != next) {
+                return Err(ApplyError::ForeignEvent { commit: commit.number, position: event.position });
+            }
+            next = Some(event.position.0 + 1);
+        }
+        for event in events {
+            self.book.apply(event);
+        }
+        let touched = self.book.take_touched();
+        self.changes.note(&self.book, &touched, commit.number);
+        self.recorded.push(commit.recorded_at.0.0);
+        self.cursor = Cursor { ledger: self.cursor.ledger, number: commit.number, hash: commit.hash };
+        self.unsaved_commits += 1;
+        self.unsaved_events += events.len() as u64;
+        Ok(())
+    }
+
+    /// Writes new pages and the cursor, all or nothing, and flushes them. Does nothing for a model that is
+    /// kept nowhere, or when there is nothing new.
+    ///
+    /// # Errors
+    /// [`SaveError`] when they could not be written; the model in memory is whole.
+    pub fn save(&mut self) -> Result<(), SaveError> {
+        if self.unsaved_commits == 0 {
+            return Ok(());
+        }
+        let Some(mut store) = self.store.take() else { return Ok(()) };
+        let saved = save::save(self, &mut store);
+        self.store = Some(store);
+        saved?;
+        self.unsaved_commits = 0;
+        self.unsaved_events = 0;
+        Ok(())
+    }
+
+    /// Saves when a checkpoint is due; true when it did.
+    ///
+    /// # Errors
+    /// As [`ReadModel::save`].
+    pub fn save_when_due(&mut self, checkpoints: Checkpoints) -> Result<bool, SaveError> {
+        let due = self.unsaved_commits >= checkpoints.commits || self.unsaved_events >= checkpoints.events;
+        if due {
+            self.save()?;
+        }
+        Ok(due)
+    }
+
+    /// Which read model.
+    pub fn kind(&self) -> ReadModelKind {
+        self.kind
+    }
+
+    /// How far it has come. Answers are as of its commit.
+    pub fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
+    /// Why the pages that were found in its folder were thrown away, if they were.
+    pub fn doubt(&self) -> Option<&Doubt> {
+        self.doubt.as_ref()
+    }
+
+    /// How many commits a restart would have to apply again.
+    pub fn unsaved_commits(&self) -> u64 {
+        self.unsaved_commits
+    }
+
+    /// Its rows.
+    pub fn book(&self) -> &Book {
+        &self.book
+    }
+
+    /// When a commit was recorded; `None` for those that it does not know.
+    pub fn recorded_at(&self, commit: CommitNo) -> Option<RecordedAt> {
+        let at = usize::try_from(commit.0.checked_sub(1)?).ok()?;
+        self.recorded.get(at).map(|micros| RecordedAt(Instant(*micros)))
+    }
+
+    /// The last commit that was recorded at or before an instant; 0 when none was.
+    pub fn known_at(&self, instant: Instant) -> CommitNo {
+        CommitNo(self.recorded.partition_point(|micros| *micros <= instant.0) as u64)
+    }
+
+    /// A question to it. A commit that it does not know yet counts as its last one.
+    pub fn question(&self, bounds: Bounds) -> Question<'_> {
+        let bounds = Bounds { known: bounds.known.min(self.cursor.number), ..bounds };
+        Question::lent(&self.book, bounds, &self.master_data(bounds.known), self)
+    }
+
+    /// Master data in force at a commit, kept until it changes.
+    pub(crate) fn master_data(&self, known: CommitNo) -> MasterData {
+        let changed = self.changes.last(Changed::Master);
+        if known < changed {
+            return MasterData::at(&self.book, known);
+        }
+        let mut kept = self.master.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match &*kept {
+            Some((at, master)) if *at >= changed => master.clone(),
+            _ => {
+                let master = MasterData::at(&self.book, self.cursor.number);
+                *kept = Some((self.cursor.number, master.clone()));
+                master
+            }
+        }
+    }
+}

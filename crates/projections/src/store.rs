@@ -1,0 +1,427 @@
+//! The folder of a read model: pages and cursor in sled, which holds nothing that the ledger could not
+//! rebuild. On any doubt the pages are thrown away.
+//!
+//! What is durable when: pages that the cursor does not count yet may be written at any time and mean
+//! nothing. The last batch of a save holds the pages that grew and the cursor, so that either all of it
+//! counts or none. The cursor counts the pages and seals the list of their checksums, so that pages which
+//! sled lost without a word are missed.
+
+use std::fs::{File, TryLockError};
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
+
+use lotline_domain::book::LoadError;
+use thiserror::Error;
+
+use crate::cursor::{Cursor, MODEL_VERSION};
+use crate::pages::{self, Column, CursorForm, PageError, Seal};
+
+/// Sorts before all pages.
+const CURSOR_KEY: [u8; 1] = [0];
+
+/// No batch is larger: each of its entries costs sled memory until the batch is through.
+const BATCH_MAX: usize = 100;
+
+/// sled's own cache. Pages are read once, on opening.
+const CACHE_BYTES: u64 = 64 << 20;
+
+/// Why a folder of pages was thrown away.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Doubt {
+    /// The store itself reports an error.
+    #[error("the store of its pages reports an error")]
+    Store(#[source] sled::Error),
+    /// The store stopped while it read its own files.
+    #[error("the store of its pages cannot read its own files: {0}")]
+    Unreadable(String),
+    /// Pages without a cursor.
+    #[error("its pages have no cursor")]
+    NoCursor,
+    /// Another version of the read models wrote it.
+    #[error("model version {found} wrote it; this is {MODEL_VERSION}")]
+    OtherVersion {
+        /// Theirs.
+        found: u32,
+    },
+    /// Another kind of read model wrote it.
+    #[error("it holds another kind of read model")]
+    OtherKind,
+    /// It belongs to another ledger.
+    #[error("it belongs to ledger {found}")]
+    OtherLedger {
+        /// Which.
+        found: crate::cursor::LedgerId,
+    },
+    /// A page is damaged.
+    #[error("page {page} of the {column} is damaged: {what}")]
+    DamagedPage {
+        /// Which column.
+        column: String,
+        /// Which of its pages.
+        page: u32,
+        /// In what way.
+        what: String,
+    },
+    /// The cursor is damaged.
+    #[error("its cursor is damaged: {0}")]
+    DamagedCursor(String),
+    /// A page that the cursor counts is not there.
+    #[error("page {page} of the {column} is missing")]
+    MissingPage {
+        /// Which column.
+        column: String,
+        /// Which of its pages.
+        page: u32,
+    },
+    /// The pages are not those that the cursor was written with.
+    #[error("its pages are not those that its cursor was written with")]
+    OtherPages,
+    /// The rows do not fit each other.
+    #[error("its rows do not fit each other")]
+    Rows(#[source] LoadError),
+    /// It knows more commits than the ledger has.
+    #[error("its cursor {cursor} is ahead of the ledger")]
+    AheadOfLedger {
+        /// Its cursor.
+        cursor: Cursor,
+    },
+    /// The ledger's commit of that number is another one.
+    #[error("the ledger's commit {cursor} is not the one that it was built from")]
+    OtherChain {
+        /// Its cursor.
+        cursor: Cursor,
+    },
+}
+
+/// Why a read model cannot be opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// Another process, or another part of this one, has it open.
+    #[error("{} is in use by another process; stop that one or ask it", .0.display())]
+    InUse(PathBuf),
+    /// The folder cannot be made, read or cleared.
+    #[error("{} cannot be used as the folder of a read model", folder.display())]
+    Folder {
+        /// Which.
+        folder: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Even an empty store cannot be opened there.
+    #[error("no store can be opened in {}", folder.display())]
+    Store {
+        /// Which.
+        folder: PathBuf,
+        /// Why.
+        #[source]
+        source: sled::Error,
+    },
+}
+
+/// Why pages could not be saved. The model in memory is whole; its pages were thrown away, and the next
+/// save writes all of them.
+#[derive(Debug, Error)]
+pub enum SaveError {
+    /// The store reports an error.
+    #[error("the pages in {} could not be written; they will be written anew", folder.display())]
+    Store {
+        /// Which folder.
+        folder: PathBuf,
+        /// Why.
+        #[source]
+        source: sled::Error,
+    },
+    /// A row is longer than a page may hold.
+    #[error("a row of the {column} is too long for a page")]
+    Row {
+        /// Which column.
+        column: String,
+        /// Why.
+        #[source]
+        source: bincode::error::EncodeError,
+    },
+    /// The folder cannot be opened again.
+    #[error("the folder of the read model cannot be opened again")]
+    Open(#[source] OpenError),
+}
+
+/// A page as the store knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PageHead {
+    /// Its first row.
+    pub(crate) first: u64,
+    /// How many rows.
+    pub(crate) rows: u32,
+    pub(crate) full: bool,
+    pub(crate) seal: Seal,
+}
+
+/// A page read back, its checksum not yet compared.
+#[derive(Debug)]
+pub(crate) struct ReadPage {
+    pub(crate) column: Column,
+    pub(crate) number: u32,
+    bytes: sled::IVec,
+}
+
+impl ReadPage {
+    /// Its rows, in order; `each` returns `None` for a row that nothing writes.
+    pub(crate) fn read<F: bincode::Decode<()>>(&self, each: impl FnMut(F) -> Option<()>) -> Result<(), Doubt> {
+        self.content().and_then(|content| pages::read_rows(content, each)).map_err(|error| self.damaged(&error))
+    }
+
+    /// The same for names.
+    pub(crate) fn read_texts(&self, each: impl FnMut(&str) -> Option<()>) -> Result<(), Doubt> {
+        self.content().and_then(|content| pages::read_texts(content, each)).map_err(|error| self.damaged(&error))
+    }
+
+    /// How many bytes it has.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// More rows may be added to it.
+    pub(crate) fn is_open(&self) -> bool {
+        !pages::is_closed(self.bytes.len())
+    }
+
+    fn content(&self) -> Result<&[u8], PageError> {
+        pages::unseal(&self.column.key(self.number), &self.bytes)
+    }
+
+    fn damaged(&self, error: &PageError) -> Doubt {
+        damaged(self.column, self.number, error)
+    }
+}
+
+fn damaged(column: Column, page: u32, error: &PageError) -> Doubt {
+    Doubt::DamagedPage { column: column.to_string(), page, what: error.to_string() }
+}
+
+/// Pages and cursor of one read model.
+#[derive(Debug)]
+pub(crate) struct Store {
+    folder: PathBuf,
+    /// Held as long as the store is open.
+    _lock: File,
+    db: Option<sled::Db>,
+    /// For each column the heads of its pages.
+    heads: Vec<Vec<PageHead>>,
+}
+
+/// A new or grown page on its way.
+#[derive(Debug)]
+pub(crate) struct NewPage {
+    pub(crate) column: Column,
+    pub(crate) number: u32,
+    pub(crate) first: u64,
+    pub(crate) rows: u32,
+    pub(crate) content: Vec<u8>,
+}
+
+impl Store {
+    /// Takes the folder, which is made if it is not there. Nothing is read yet.
+    pub(crate) fn take(folder: &Path) -> Result<Self, OpenError> {
+        let failed = |source| OpenError::Folder { folder: folder.to_owned(), source };
+        std::fs::create_dir_all(folder).map_err(failed)?;
+        let lock = File::create(folder.join("lock")).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(folder.to_owned())),
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        Ok(Self { folder: folder.to_owned(), _lock: lock, db: None, heads: empty_heads() })
+    }
+
+    fn pages_folder(&self) -> PathBuf {
+        self.folder.join("pages")
+    }
+
+    fn config(&self) -> sled::Config {
+        sled::Config::new().path(self.pages_folder()).flush_every_ms(None).cache_capacity(CACHE_BYTES)
+    }
+
+    /// Reads the cursor, and the pages that it counts; the pages' own checksums are compared when their rows
+    /// are read. `None` for an empty folder.
+    pub(crate) fn read(&mut self) -> Result<Option<(CursorForm, Vec<ReadPage>)>, Doubt> {
+        if !self.pages_folder().exists() {
+            return Ok(None);
+        }
+        // sled asserts where it should report: on some damage it panics.
+        let config = self.config();
+        let opened = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            let db = config.open()?;
+            let entries: Vec<(sled::IVec, sled::IVec)> = db.iter().collect::<Result<_, _>>()?;
+            Ok((db, entries))
+        }));
+        let (db, entries) = opened.map_err(|panic| Doubt::Unreadable(words_of(&*panic)))?.map_err(Doubt::Store)?;
+        self.db = Some(db);
+        self.check(entries).map(Some)
+    }
+
+    fn check(&mut self, entries: Vec<(sled::IVec, sled::IVec)>) -> Result<(CursorForm, Vec<ReadPage>), Doubt> {
+        let mut entries = entries.into_iter().peekable();
+        let (_, stored) = entries.next_if(|(key, _)| key[..] == CURSOR_KEY).ok_or(Doubt::NoCursor)?;
+        let cursor = read_cursor(&stored)?;
+        let mut found = Vec::new();
+        let mut heads = empty_heads();
+        for column in Column::ALL {
+            let (pages, rows) = cursor.columns[column.at()];
+            let heads = &mut heads[column.at()];
+            let mut first = 0u64;
+            for number in 0..pages {
+                let key = column.key(number);
+                let missing = || Doubt::MissingPage { column: column.to_string(), page: number };
+                let (_, bytes) = entries.next_if(|(other, _)| other[..] == key).ok_or_else(missing)?;
+                let (seal, rows) = pages::claims(&bytes).map_err(|error| damaged(column, number, &error))?;
+                heads.push(PageHead { first, rows, full: pages::is_closed(bytes.len()), seal });
+                first += u64::from(rows);
+                found.push(ReadPage { column, number, bytes });
+            }
+            if first != rows {
+                return Err(Doubt::OtherPages);
+            }
+            // Pages beyond those that the cursor counts were written by a save that did not come to its end.
+            while entries.next_if(|(key, _)| key[0] == column as u8).is_some() {}
+        }
+        if entries.next().is_some() || root(&heads) != cursor.root {
+            return Err(Doubt::OtherPages);
+        }
+        self.heads = heads;
+        Ok((cursor, found))
+    }
+
+    /// Throws all pages away.
+    pub(crate) fn clear(&mut self) -> Result<(), OpenError> {
+        self.db = None;
+        self.heads = empty_heads();
+        let pages = self.pages_folder();
+        match std::fs::remove_dir_all(&pages) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(OpenError::Folder { folder: pages, source })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// From which row on the pages of a column have to be written, and under which number.
+    pub(crate) fn next_page(&self, column: Column) -> (u32, u64) {
+        let heads = &self.heads[column.at()];
+        let count = u32::try_from(heads.len()).expect("fewer than 2^32 pages");
+        match heads.last() {
+            None => (0, 0),
+            Some(last) if last.full => (count, last.first + u64::from(last.rows)),
+            Some(last) => (count - 1, last.first),
+        }
+    }
+
+    /// Writes pages and cursor; `cursor` gets the pages' counts and seals filled in.
+    pub(crate) fn write(&mut self, pages: Vec<NewPage>, cursor: CursorForm) -> Result<(), SaveError> {
+        match self.try_write(pages, cursor) {
+            Ok(()) => Ok(()),
+            Err(source) => {
+                let folder = self.pages_folder();
+                self.clear().map_err(SaveError::Open)?;
+                Err(SaveError::Store { folder, source })
+            }
+        }
+    }
+
+    fn try_write(&mut self, pages: Vec<NewPage>, mut cursor: CursorForm) -> Result<(), sled::Error> {
+        if self.db.is_none() {
+            self.db = Some(self.config().open()?);
+        }
+        let db = self.db.as_ref().expect("opened above");
+        let mut heads = self.heads.clone();
+        let mut ahead = sled::Batch::default();
+        let mut entries = 0;
+        let mut last = sled::Batch::default();
+        for page in pages {
+            let key = page.column.key(page.number);
+            let sealed = pages::seal(&key, &page.content);
+            let (seal, _) = pages::claims(&sealed).expect("a sealed page begins with its seal");
+            let full = pages::is_closed(sealed.len());
+            let heads = &mut heads[page.column.at()];
+            let at = page.number as usize;
+            let grows = at < heads.len();
+            heads.truncate(at);
+            heads.push(PageHead { first: page.first, rows: page.rows, full, seal });
+            if grows || !full {
+                // At most two for each column: the page that grew and the one that is open now.
+                last.insert(&key, sealed);
+                continue;
+            }
+            ahead.insert(&key, sealed);
+            entries += 1;
+            if entries == BATCH_MAX {
+                db.apply_batch(std::mem::take(&mut ahead))?;
+                entries = 0;
+            }
+        }
+        if entries > 0 {
+            db.apply_batch(ahead)?;
+        }
+        cursor.columns = heads
+            .iter()
+            .map(|heads| {
+                let rows = heads.last().map_or(0, |last| last.first + u64::from(last.rows));
+                (u32::try_from(heads.len()).expect("fewer than 2^32 pages"), rows)
+            })
+            .collect();
+        cursor.root = root(&heads);
+        last.insert(&CURSOR_KEY, write_cursor(&cursor));
+        db.apply_batch(last)?;
+        db.flush()?;
+        self.heads = heads;
+        Ok(())
+    }
+
+    /// Bytes on disk.
+    pub(crate) fn size_on_disk(&self) -> Result<u64, sled::Error> {
+        self.db.as_ref().map_or(Ok(0), sled::Db::size_on_disk)
+    }
+}
+
+const _: () = assert!(2 * Column::ALL.len() < BATCH_MAX, "the last batch of a save is small, too");
+
+fn empty_heads() -> Vec<Vec<PageHead>> {
+    vec![Vec::new(); Column::ALL.len()]
+}
+
+fn root(heads: &[Vec<PageHead>]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    for heads in heads {
+        hasher.update(&(heads.len() as u64).to_be_bytes());
+        for head in heads {
+            hasher.update(&head.seal);
+        }
+    }
+    *hasher.finalize().as_bytes()
+}
+
+/// The version stands in front of the seal, so that another version's cursor is told from a damaged one.
+fn write_cursor(cursor: &CursorForm) -> Vec<u8> {
+    let content = pages::encode(cursor).expect("a cursor is far below the limit");
+    let mut stored = MODEL_VERSION.to_be_bytes().to_vec();
+    stored.extend(pages::seal(&CURSOR_KEY, &content));
+    stored
+}
+
+fn read_cursor(stored: &[u8]) -> Result<CursorForm, Doubt> {
+    let damaged = |error: &PageError| Doubt::DamagedCursor(error.to_string());
+    let (version, sealed) = stored.split_first_chunk::<4>().ok_or_else(|| damaged(&PageError::Short))?;
+    let found = u32::from_be_bytes(*version);
+    if found != MODEL_VERSION {
+        return Err(Doubt::OtherVersion { found });
+    }
+    let content = pages::unseal(&CURSOR_KEY, sealed).map_err(|error| damaged(&error))?;
+    let cursor: CursorForm = pages::decode(content).map_err(|error| damaged(&error))?;
+    if cursor.columns.len() == Column::ALL.len() { Ok(cursor) } else { Err(damaged(&PageError::Value)) }
+}
+
+fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_else(|| "it stopped".into())
+}
