@@ -9,5 +9,6 @@ mod ledger_vectors;
 mod engine;
 mod laws;
 mod epcis_capture;
+mod epcis_chains;
 mod epcis_data;
 mod epcis_mapping;
