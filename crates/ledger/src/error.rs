@@ -229,7 +229,7 @@ pub enum DamageKind {
     Frame(FrameError),
     /// A commit does not continue the chain.
     #[error("{0}")]
-    Chain(ChainBreak),
+    Chain(Box<ChainBreak>),
     /// A segment's header is not one.
     #[error("the segment's header is damaged")]
     SegmentHeader,

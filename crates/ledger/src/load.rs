@@ -123,7 +123,7 @@ pub(crate) fn follow(open: &mut OpenSegment, from: Head, to: u64) -> Result<Head
         match segment::next(rest) {
             Next::Frame(frame) => {
                 if let Err(broken) = head.check(frame.header()) {
-                    let kind = DamageKind::Chain(broken);
+                    let kind = DamageKind::Chain(Box::new(broken));
                     return Err(open.segment.damage(open.end, &head, kind).into());
                 }
                 head = head.after(frame.header(), frame.hash());

@@ -93,17 +93,18 @@ impl Reader {
     /// # Errors
     /// As [`Reader::frame`].
     pub fn event(&self, position: Position) -> Result<Option<Event>, ReadError> {
-        let Some(commit) = self.commit_of(position)? else {
-            return Ok(None);
-        };
-        let Some(frame) = self.frame(commit)? else {
-            return Ok(None);
+        let Some(commit) = self.commit_of(position)? else { return Ok(None) };
+        let frame = match self.view.recent(commit) {
+            Some(frame) => frame,
+            None => {
+                let Some(frame) = self.frame(commit)?.map(Arc::new) else { return Ok(None) };
+                self.view.remember(frame.clone());
+                frame
+            }
         };
         let within = position.get().wrapping_sub(frame.header().first_position.get());
-        Ok(usize::try_from(within)
-            .ok()
-            .and_then(|within| frame.events().nth(within))
-            .map(|event| Event::new(*frame.header(), event)))
+        let event = usize::try_from(within).ok().and_then(|within| frame.events().nth(within));
+        Ok(event.map(|event| Event::new(*frame.header(), event)))
     }
 
     /// The commit that holds a position; `None` if it is not there (yet).
@@ -233,7 +234,7 @@ impl Follower {
                 }
             };
             if let Err(broken) = head.check(frame.header()) {
-                let kind = DamageKind::Chain(broken);
+                let kind = DamageKind::Chain(Box::new(broken));
                 return Err(segment.damage(from + at as u64, &head, kind).into());
             }
             head = head.after(frame.header(), frame.hash());
@@ -265,7 +266,7 @@ fn check_number<B: AsRef<[u8]>>(
         return Ok(());
     }
     let broken = crate::chain::ChainBreak::Number { expected, found };
-    let mut damage = segment.damage(offset, &segment.before, DamageKind::Chain(broken));
+    let mut damage = segment.damage(offset, &segment.before, DamageKind::Chain(Box::new(broken)));
     damage.commit = Some(expected);
     damage.position = None;
     Err(damage.into())

@@ -110,7 +110,7 @@ fn read_beyond(open: &mut OpenSegment, head: &mut Head) -> Result<Vec<u8>, OpenE
     let mut at = 0;
     while let Next::Frame(frame) = segment::next(&bytes[at..]) {
         if let Err(broken) = head.check(frame.header()) {
-            let damage = open.segment.damage(open.end, head, DamageKind::Chain(broken));
+            let damage = open.segment.damage(open.end, head, DamageKind::Chain(Box::new(broken)));
             return Err(damage.into());
         }
         *head = head.after(frame.header(), frame.hash());

@@ -163,8 +163,8 @@ struct Check<'a> {
     leaves: Vec<TreeHash>,
     bytes: u64,
     total_bytes: u64,
-    indexes: usize,
-    missing_indexes: Vec<PathBuf>,
+    /// Sealed segments whose indexes are to be compared, with their lengths.
+    sealed: Vec<(Segment, u64)>,
 }
 
 /// A frame that was checked for itself.
@@ -203,8 +203,7 @@ impl<'a> Check<'a> {
             leaves: Vec::new(),
             bytes: 0,
             total_bytes: 0,
-            indexes: 0,
-            missing_indexes: Vec::new(),
+            sealed: Vec::new(),
         };
         check.slots.retain(|slot| *slot != Slot::empty(check.head.ledger));
         check
@@ -244,7 +243,7 @@ impl<'a> Check<'a> {
         }
         self.end_of_segment(&segment, at, upto, last)?;
         if !last && self.options.indexes {
-            self.index(&segment, len)?;
+            self.sealed.push((segment, len));
         }
         Ok(())
     }
@@ -267,7 +266,7 @@ impl<'a> Check<'a> {
         for one in proven {
             let one = one.map_err(|error| self.bad_frame(segment, error, at))?;
             if let Err(broken) = self.head.check(&one.header) {
-                return Err(segment.damage(at, &self.head, DamageKind::Chain(broken)).into());
+                return Err(segment.damage(at, &self.head, DamageKind::Chain(Box::new(broken))).into());
             }
             self.head = self.head.after(&one.header, one.hash);
             self.leaves.extend(one.leaves);
@@ -314,33 +313,6 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    fn index(&mut self, segment: &Segment, len: u64) -> Result<(), OpenError> {
-        let path = files::index(self.dir, segment.first);
-        let file = match self.storage.open(&path, Access::Read) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                self.missing_indexes.push(path);
-                return Ok(());
-            }
-            Err(error) => return Err(Failure::of("open", &path)(error).into()),
-        };
-        let (_, right) = view::rebuild(segment, len)?;
-        let upto = file.len().map_err(Failure::of("look at", &path))?;
-        let found = read_range(&*file, 0, upto).map_err(Failure::of("read", &path))?;
-        self.indexes += 1;
-        if found == right {
-            return Ok(());
-        }
-        let same = found.iter().zip(&right).take_while(|(a, b)| a == b).count();
-        Err(OpenError::Damaged(Damage {
-            file: path,
-            offset: same as u64,
-            commit: Some(segment.first),
-            position: Some(segment.before.next_position),
-            kind: DamageKind::Index,
-        }))
-    }
-
     fn grow_tree(&mut self) {
         let whole = self.leaves.len() / PART_LEAVES * PART_LEAVES;
         if whole == 0 {
@@ -376,17 +348,48 @@ impl<'a> Check<'a> {
             return Err(head_damage(self.dir, 0, kind).into());
         }
         keyring::read(&**self.storage, self.dir, self.head.ledger)?;
+        let checked: Vec<Result<Option<PathBuf>, OpenError>> = self
+            .sealed
+            .par_iter()
+            .map(|(segment, len)| check_index(&**self.storage, self.dir, segment, *len))
+            .collect();
+        let checked: Vec<Option<PathBuf>> = checked.into_iter().collect::<Result<_, _>>()?;
+        let missing_indexes: Vec<PathBuf> = checked.into_iter().flatten().collect();
         std::mem::take(&mut self.leaves).into_iter().for_each(|leaf| self.tree.push(leaf));
         Ok(Verified {
             head: self.head,
             root: self.tree.root(),
             segments,
-            indexes: self.indexes,
-            missing_indexes: self.missing_indexes,
+            indexes: self.sealed.len() - missing_indexes.len(),
+            missing_indexes,
             beyond_head: self.head.commit.get() - self.best.head.commit.get(),
             beside_writer: self.beside_writer,
         })
     }
+}
+
+/// Compares a key index with the one that the segment gives; the path if there is none.
+fn check_index(storage: &dyn Storage, dir: &Path, segment: &Segment, len: u64) -> Result<Option<PathBuf>, OpenError> {
+    let path = files::index(dir, segment.first);
+    let file = match storage.open(&path, Access::Read) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Some(path)),
+        Err(error) => return Err(Failure::of("open", &path)(error).into()),
+    };
+    let (_, right) = view::rebuild(segment, len)?;
+    let upto = file.len().map_err(Failure::of("look at", &path))?;
+    let found = read_range(&*file, 0, upto).map_err(Failure::of("read", &path))?;
+    if found == right {
+        return Ok(None);
+    }
+    let same = found.iter().zip(&right).take_while(|(a, b)| a == b).count();
+    Err(OpenError::Damaged(Damage {
+        file: path,
+        offset: same as u64,
+        commit: Some(segment.first),
+        position: Some(segment.before.next_position),
+        kind: DamageKind::Index,
+    }))
 }
 
 /// Checks a frame for itself and hashes it.

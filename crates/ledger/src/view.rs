@@ -6,12 +6,14 @@ use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
+use rayon::slice::ParallelSliceMut;
+
 use crate::chain::Head;
 use crate::error::{DamageKind, ReadError};
 use crate::frame::Frame;
 use crate::ids::{CommitHash, CommitNumber, Key, Micros, Position};
 use crate::index::{self, About, CommitEntry, Index, Pair, Source, Unusable};
-use crate::segment::{SEGMENT_HEADER_BYTES, Segment};
+use crate::segment::{self, Next, SEGMENT_HEADER_BYTES, Segment};
 
 /// The open segment, with its part of the key index in memory.
 #[derive(Debug)]
@@ -122,13 +124,52 @@ impl Sealed {
     }
 }
 
-/// Makes a sealed segment's index from the segment itself; also the bytes of its file.
+/// Makes a sealed segment's index from the segment itself; also the bytes of its file. The frames are checked for
+/// themselves and for their numbers; the chain is what [`verify`](crate::verify) is for.
 pub(crate) fn rebuild(segment: &Segment, len: u64) -> Result<(Index, Vec<u8>), ReadError> {
-    let mut open = OpenSegment::new(segment.clone());
-    let head = crate::load::follow(&mut open, segment.before, len)?;
-    let image = open.index_image(head.hash);
+    let start = SEGMENT_HEADER_BYTES as u64;
+    let bytes = segment.read(start, len)?;
+    let (mut commits, mut pairs): (Vec<CommitEntry>, Vec<Pair>) = (Vec::new(), Vec::new());
+    let (mut at, mut head) = (0, segment.before);
+    let mut last = None;
+    while at < bytes.len() {
+        let offset = start + at as u64;
+        let frame = match segment::next(&bytes[at..]) {
+            Next::Frame(frame) if frame.header().number == head.commit.next() => frame,
+            Next::Frame(_) | Next::Zeros => {
+                return Err(segment.damage(offset, &head, DamageKind::SegmentEnd).into());
+            }
+            Next::Bad(error) => {
+                let (commit, position) = (head.commit.next(), head.next_position);
+                return Err(segment.bad_frame(error, offset, Some(commit), Some(position)));
+            }
+        };
+        let first = (head.next_position.get() - segment.before.next_position.get()) as u32;
+        let recorded_at = frame.header().recorded_at;
+        commits.push(CommitEntry { offset: offset as u32, event: first, recorded_at });
+        for (event, number) in frame.events().zip(first..) {
+            pairs.extend(event.keys().map(|key| (key, number)));
+        }
+        at += frame.bytes().len();
+        head = head.after(frame.header(), head.hash);
+        last = Some(frame);
+    }
+    let Some(last) = last else {
+        return Err(segment.damage(start, &head, DamageKind::SegmentEnd).into());
+    };
+    pairs.par_sort_unstable();
+    let about = About {
+        ledger: segment.before.ledger,
+        first: segment.first,
+        first_position: segment.before.next_position,
+        segment_bytes: len,
+        last_hash: last.hash(),
+        commits: commits.len() as u32,
+        events: (head.next_position.get() - segment.before.next_position.get()) as u32,
+    };
+    let image = index::encode(&about, &commits, &pairs);
     let index = Index::load(Source::Memory(image.clone()))
-        .map_err(|_| ReadError::Damaged(segment.damage(open.end, &head, DamageKind::SegmentEnd)))?;
+        .map_err(|_| segment.damage(0, &segment.before, DamageKind::Index))?;
     Ok((index, image))
 }
 
@@ -156,6 +197,8 @@ pub(crate) struct View {
     head: Mutex<Head>,
     moved: Condvar,
     watchers: Mutex<Vec<(u64, Arc<Callback>)>>,
+    /// The commit that was read last: who reads one event often reads its neighbour next.
+    recent: Mutex<Option<Arc<Frame>>>,
 }
 
 impl fmt::Debug for View {
@@ -171,6 +214,7 @@ impl View {
             head: Mutex::new(head),
             moved: Condvar::new(),
             watchers: Mutex::new(Vec::new()),
+            recent: Mutex::new(None),
         }
     }
 
@@ -247,6 +291,16 @@ impl View {
     pub(crate) fn unwatch(&self, id: u64) {
         let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
         watchers.retain(|(other, _)| *other != id);
+    }
+
+    /// The commit that was read last, if it is this one.
+    pub(crate) fn recent(&self, commit: CommitNumber) -> Option<Arc<Frame>> {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.as_ref().filter(|frame| frame.header().number == commit).cloned()
+    }
+
+    pub(crate) fn remember(&self, frame: Arc<Frame>) {
+        *self.recent.lock().unwrap_or_else(PoisonError::into_inner) = Some(frame);
     }
 
     /// Where a commit stands; `None` if it is not there (yet).

@@ -359,7 +359,7 @@ fn take_lock(storage: &dyn Storage, dir: &Path) -> Result<Box<dyn LockGuard>, Op
 }
 
 pub(crate) fn write_zeros(file: &dyn StorageFile, from: u64, to: u64) -> std::io::Result<()> {
-    const ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+    static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
     let mut at = from;
     while at < to {
         let count = (to - at).min(ZEROS.len() as u64);
