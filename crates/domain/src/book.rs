@@ -9,7 +9,7 @@ mod live;
 mod names;
 mod rows;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::command::{Body, Recorded};
 use crate::effect::{Effect, Flow, Origin, Target};
@@ -185,34 +185,37 @@ impl Book {
         ix
     }
 
-    /// A correction changes what its target did, and what that corrected in turn.
-    fn touch_target(&mut self, mut id: u32) {
-        for _ in 0..=self.corrections.len() {
-            let Some(&fact) = self.fact_of_id.get(id as usize) else { return };
+    /// A correction changes what its target did, what that corrected in turn, and so the fate of everything
+    /// that corrects any of these.
+    fn touch_target(&mut self, id: u32) {
+        let mut waiting = vec![self.uncorrected(id)];
+        let mut seen: FxHashSet<u32> = waiting.iter().copied().collect();
+        while let Some(id) = waiting.pop() {
+            let corrections = self.corrections.get(&id).into_iter().flatten();
+            waiting.extend(corrections.map(|(fact, _)| self.facts[fact.at()].id).filter(|id| seen.insert(*id)));
+            let fact = self.fact_of_id[id as usize];
             if fact == NONE {
-                return;
+                continue;
             }
-            let flows: Vec<FlowRow> = self.flows_of_fact(FactIx(fact)).collect();
-            for flow in flows {
+            for flow in self.flows_of_fact(FactIx(fact)).collect::<Vec<FlowRow>>() {
                 self.touch_flow(&flow);
             }
-            let deeds: Vec<Deed> = self.deeds_of_fact(FactIx(fact)).cloned().collect();
-            for deed in deeds {
+            for deed in self.deeds_of_fact(FactIx(fact)).cloned().collect::<Vec<Deed>>() {
                 self.touch_deed(&deed);
             }
-            // Every rival of this correction may begin or cease to count.
-            let target = self.facts[fact as usize].target;
-            if target == NONE {
-                return;
-            }
-            let rivals: Vec<FactIx> = self.corrections.get(&target).into_iter().flatten().map(|rival| rival.0).collect();
-            for rival in rivals {
-                for flow in self.flows_of_fact(rival).collect::<Vec<_>>() {
-                    self.touch_flow(&flow);
-                }
-            }
-            id = target;
         }
+    }
+
+    /// What stands at the top of a tree of corrections; in a cycle, any of it.
+    fn uncorrected(&self, mut id: u32) -> u32 {
+        for _ in 0..=self.corrections.len() {
+            let fact = self.fact_of_id[id as usize];
+            match self.facts.get(fact as usize).map(|row| row.target) {
+                None | Some(NONE) => break,
+                Some(target) => id = target,
+            }
+        }
+        id
     }
 
     fn touch_flow(&mut self, flow: &FlowRow) {
@@ -475,10 +478,10 @@ impl Book {
                 BatchRow { item: NONE, issuer: NONE, code: self.codes.intern(code.as_str()).0, generation: 0 }
             }
         };
-        self.batch_row(row)
+        self.intern_batch(row)
     }
 
-    fn batch_row(&mut self, row: BatchRow) -> BatchIx {
+    fn intern_batch(&mut self, row: BatchRow) -> BatchIx {
         let known = self.batches.len();
         let ix = BatchIx(self.batches.intern(row));
         if self.batches.len() > known {

@@ -16,10 +16,12 @@ mod trace;
 
 pub use content::{Content, Grade};
 pub use cursor::{CommitHash, CommitMeta, Cursor, LedgerId, MODEL_VERSION};
+pub use digest::Digest;
 pub use exceptions::{exceptions, of_batch as exceptions_of_batch};
 pub use on_hand::{OnHand, State, on_hand, slices_of, vessels};
 pub use scope::{Scope, ScopeRow, Spot, scope};
 pub use model::{ApplyError, Checkpoints, Link, ReadModel, ReadModelKind};
 pub use question::{Borrow, NothingBorrowed, Question};
+pub use settlements::KEPT_BYTES;
 pub use store::{Doubt, OpenError, SaveError};
 pub use trace::{Direction, Edge, Point, Reached, Tier, Trace, trace};

@@ -292,6 +292,19 @@ impl ReadModel {
         Question::lent(&self.book, bounds, &self.master_data(bounds.known), self)
     }
 
+    pub(crate) fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
+    pub(crate) fn settlements(&self) -> &Settlements {
+        &self.settlements
+    }
+
+    /// Keeps settlements within so many bytes; those kept so far are let go.
+    pub fn keep_settlements(&mut self, bytes: usize) {
+        self.settlements = Settlements::with_room(bytes);
+    }
+
     /// Master data in force at a commit, kept until it changes.
     pub(crate) fn master_data(&self, known: CommitNo) -> MasterData {
         let changed = self.changes.last(Changed::Master);

@@ -15,7 +15,7 @@ pub trait Borrow {
     fn borrowed(&self, batch: BatchIx, bounds: Bounds) -> Option<Arc<Settlement>>;
 
     /// Takes note of a settlement that had to be made; the lender may keep it for others.
-    fn settled(&self, _bounds: Bounds, _settler: &Settler<'_>, _settlement: &Arc<Settlement>) {}
+    fn settled(&self, _bounds: Bounds, _settlement: &Arc<Settlement>) {}
 }
 
 /// Borrows nothing: every settlement is made anew.
@@ -95,7 +95,7 @@ impl<'a> Question<'a> {
             return known.clone();
         }
         let settled = Arc::new(self.settler.settle(batch, self.as_of()));
-        self.lender.settled(self.bounds, &self.settler, &settled);
+        self.lender.settled(self.bounds, &settled);
         self.settled.borrow_mut().insert(batch, settled.clone());
         settled
     }

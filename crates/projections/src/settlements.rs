@@ -1,14 +1,236 @@
-//! Settlements of the latest commit, kept for as long as nothing that they follow from changes and while
-//! there is room for them.
+//! Settlements kept for later questions: while there is room, and for as long as nothing that they follow
+//! from was touched. A late fact makes those stale that it concerns, and no others.
 
-/// Kept settlements.
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lotline_domain::book::{BatchIx, Bounds, PlaceIx};
+use lotline_domain::settle::{Exception, Settled, Settlement, Slice};
+use lotline_domain::time::{CommitNo, Instant};
+use rustc_hash::FxHashMap;
+
+use crate::changes::Changed;
+use crate::model::ReadModel;
+use crate::question::Borrow;
+
+mod sources;
+
+pub(crate) use self::sources::{Sources, Tree};
+
+/// Room for kept settlements when nothing else is said.
+pub const KEPT_BYTES: usize = 256 << 20;
+
+/// Threads that ask at once seldom meet in one shard.
+const SHARDS: usize = 16;
+
+/// Kept settlements, all of them with an open effective bound.
+#[derive(Debug)]
+pub(crate) struct Settlements {
+    shards: [Mutex<Shard>; SHARDS],
+    shard_bytes: usize,
+    made: AtomicU64,
+    tree: Mutex<Option<(CommitNo, Arc<Tree>)>>,
+}
+
+impl Default for Settlements {
+    fn default() -> Self {
+        Self::with_room(KEPT_BYTES)
+    }
+}
+
 #[derive(Debug, Default)]
-pub(crate) struct Settlements {}
-use std::sync::Arc;
-use lotline_domain::book::{BatchIx, Bounds};
-use lotline_domain::settle::Settlement;
-impl crate::question::Borrow for crate::model::ReadModel {
-    fn borrowed(&self, _batch: BatchIx, _bounds: Bounds) -> Option<Arc<Settlement>> {
-        None
+struct Shard {
+    kept: FxHashMap<BatchIx, Kept>,
+    /// In which order room is made.
+    queue: VecDeque<BatchIx>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Kept {
+    settlement: Arc<Settlement>,
+    /// The commit from which it was made.
+    known: CommitNo,
+    /// What it follows from besides its batch, its item and its codes.
+    sources: Option<Box<Sources>>,
+    /// Up to which commit the tree was looked at, and the last change of it that matters here.
+    tree: (CommitNo, CommitNo),
+    bytes: usize,
+    asked_again: bool,
+}
+
+fn bytes_of(settlement: &Settlement) -> usize {
+    let zeros: usize = settlement.slices.iter().map(|slice| slice.zeros.len()).sum();
+    size_of::<(BatchIx, Kept)>() * 8 / 7
+        + 16
+        + size_of::<Settlement>()
+        + settlement.flows.capacity() * size_of::<Settled>()
+        + settlement.slices.capacity() * size_of::<Slice>()
+        + zeros * size_of::<i64>()
+        + settlement.exceptions.capacity() * size_of::<Exception>()
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Every change under these locks is whole at each of its steps, so a panic elsewhere spoils nothing.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Settlements {
+    /// Room for so many bytes.
+    pub(crate) fn with_room(bytes: usize) -> Self {
+        Self {
+            shards: std::array::from_fn(|_| Mutex::default()),
+            shard_bytes: bytes / SHARDS,
+            made: AtomicU64::new(0),
+            tree: Mutex::default(),
+        }
+    }
+
+    fn shard(&self, batch: BatchIx) -> MutexGuard<'_, Shard> {
+        locked(&self.shards[batch.at() % SHARDS])
+    }
+
+    /// How many were made because none at hand would do.
+    pub(crate) fn made(&self) -> u64 {
+        self.made.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes the kept ones take, about.
+    pub(crate) fn bytes(&self) -> usize {
+        self.shards.iter().map(|shard| locked(shard).bytes).sum()
+    }
+}
+
+impl Shard {
+    fn put(&mut self, batch: BatchIx, kept: Kept, room: usize) {
+        if kept.bytes > room {
+            return;
+        }
+        self.bytes += kept.bytes;
+        match self.kept.insert(batch, kept) {
+            Some(old) => self.bytes -= old.bytes,
+            None => self.queue.push_back(batch),
+        }
+        while self.bytes > room {
+            let Some(oldest) = self.queue.pop_front() else { return };
+            match self.kept.get_mut(&oldest) {
+                // Who was asked again gets a second round.
+                Some(kept) if kept.asked_again => {
+                    kept.asked_again = false;
+                    self.queue.push_back(oldest);
+                }
+                Some(_) => {
+                    let gone = self.kept.remove(&oldest).map_or(0, |kept| kept.bytes);
+                    self.bytes -= gone;
+                }
+                None => {}
+            }
+        }
+    }
+}
+
+/// The last commit that touched anything a kept settlement follows from, the tree of places aside.
+fn last_touched(model: &ReadModel, batch: BatchIx, sources: Option<&Sources>) -> CommitNo {
+    let own = batch_touched(model, batch);
+    sources.map_or(own, |sources| {
+        let stations = sources.stations.iter().map(|place| model.changes().last(Changed::Station(*place)));
+        let batches = sources.batches.iter().map(|batch| batch_touched(model, *batch));
+        stations.chain(batches).fold(own, CommitNo::max)
+    })
+}
+
+fn batch_touched(model: &ReadModel, batch: BatchIx) -> CommitNo {
+    let (book, changes) = (model.book(), model.changes());
+    let own = changes.last(Changed::Batch(batch));
+    let item = book.item_of(batch).map_or(CommitNo(0), |item| changes.last(Changed::Item(item)));
+    let codes = sources::bare_codes(book, batch).map(|code| changes.last(Changed::Code(code)));
+    codes.fold(own.max(item), CommitNo::max)
+}
+
+impl ReadModel {
+    /// The tree of places with all parents that any place ever had.
+    fn tree(&self) -> Arc<Tree> {
+        let at = self.changes().tree();
+        let mut kept = locked(&self.settlements().tree);
+        match &*kept {
+            Some((made, tree)) if *made == at => tree.clone(),
+            _ => {
+                let tree = Arc::new(Tree::of(self.book()));
+                *kept = Some((at, tree.clone()));
+                tree
+            }
+        }
+    }
+
+    fn tree_touched(&self, settlement: &Settlement) -> CommitNo {
+        let tree = self.tree();
+        let places = tree.with_ancestors(sources::places(self.book(), settlement));
+        let touched = places.into_iter().map(|place: PlaceIx| self.changes().last(Changed::Parent(place)));
+        touched.max().unwrap_or(CommitNo(0))
+    }
+
+    /// The settlement of a batch within bounds: one that is kept if it would be the same, else a new one
+    /// from what was known then.
+    pub fn settlement(&self, batch: BatchIx, bounds: Bounds) -> Arc<Settlement> {
+        let kept = self.borrowed(batch, bounds);
+        kept.unwrap_or_else(|| self.question(bounds).settlement(batch))
+    }
+
+    /// How many settlements had to be made anew since it was opened.
+    pub fn settlements_made(&self) -> u64 {
+        self.settlements().made()
+    }
+
+    /// How many bytes kept settlements take, about.
+    pub fn kept_bytes(&self) -> usize {
+        self.settlements().bytes()
+    }
+}
+
+impl Borrow for ReadModel {
+    fn borrowed(&self, batch: BatchIx, bounds: Bounds) -> Option<Arc<Settlement>> {
+        if bounds.as_of != Instant::MAX {
+            return None;
+        }
+        let mut shard = self.settlements().shard(batch);
+        let kept = shard.kept.get_mut(&batch)?;
+        // Nothing that it follows from may have been touched since it was made, or since the asked commit.
+        let usable = kept.known.min(bounds.known);
+        if last_touched(self, batch, kept.sources.as_deref()) > usable {
+            return None;
+        }
+        let tree = self.changes().tree();
+        if tree > usable {
+            if kept.tree.0 < tree {
+                kept.tree = (tree, self.tree_touched(&kept.settlement));
+            }
+            if kept.tree.1 > usable {
+                return None;
+            }
+        }
+        kept.asked_again = true;
+        Some(kept.settlement.clone())
+    }
+
+    fn settled(&self, bounds: Bounds, settlement: &Arc<Settlement>) {
+        self.settlements().made.fetch_add(1, Ordering::Relaxed);
+        if bounds.as_of != Instant::MAX {
+            return;
+        }
+        let sources = Sources::of(self.book(), settlement, bounds.known);
+        let bytes = bytes_of(settlement) + sources.as_ref().map_or(0, |sources| sources.bytes());
+        if last_touched(self, settlement.batch, sources.as_ref()) > bounds.known {
+            return;
+        }
+        let kept = Kept {
+            settlement: settlement.clone(),
+            known: bounds.known,
+            sources: sources.map(Box::new),
+            tree: (CommitNo(0), CommitNo(0)),
+            bytes,
+            asked_again: false,
+        };
+        self.settlements().shard(settlement.batch).put(settlement.batch, kept, self.settlements().shard_bytes);
     }
 }

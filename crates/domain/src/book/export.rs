@@ -166,6 +166,21 @@ impl Book {
         }
     }
 
+    /// A batch as numbers of names.
+    pub fn batch_row(&self, batch: BatchIx) -> BatchRow {
+        self.batches.row(batch.0)
+    }
+
+    /// A place as numbers.
+    pub fn place_row(&self, place: PlaceIx) -> PlaceRow {
+        self.places.row(place.0)
+    }
+
+    /// A run as numbers.
+    pub fn run_row(&self, run: RunIx) -> RunRow {
+        self.runs.row(run.0)
+    }
+
     /// Batches by number.
     pub fn batch_rows(&self, range: Range<usize>) -> &[BatchRow] {
         &self.batches.all()[range]
