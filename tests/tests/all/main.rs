@@ -12,3 +12,7 @@ mod epcis_capture;
 mod epcis_chains;
 mod epcis_data;
 mod epcis_mapping;
+mod naive_laws;
+mod naive_rulings;
+mod naive_scenarios;
+mod naive_world;

@@ -162,7 +162,9 @@ fn of_fact(fact: &Fact, found: &mut BTreeSet<Feature>) {
                 found.insert(Feature::NestedContainers);
             }
         }
-        Fact::ContainerEmptied { .. } => drop(found.insert(Feature::Containers)),
+        Fact::ContainerEmptied { .. } => {
+            found.insert(Feature::Containers);
+        }
         Fact::Shipped { lines, containers, .. } => {
             of_lines(lines, true, found);
             if !containers.is_empty() {
@@ -178,13 +180,19 @@ fn of_fact(fact: &Fact, found: &mut BTreeSet<Feature>) {
             found.extend([Feature::Sightings, Feature::MissingSources]);
             of_lines(lines, false, found);
         }
-        Fact::Held { .. } => drop(found.insert(Feature::Holds)),
-        Fact::Released { .. } => drop(found.insert(Feature::Releases)),
+        Fact::Held { .. } => {
+            found.insert(Feature::Holds);
+        }
+        Fact::Released { .. } => {
+            found.insert(Feature::Releases);
+        }
         Fact::Counted { lines, .. } => {
             found.insert(Feature::Counts);
             of_lines(lines, false, found);
         }
-        Fact::Adjusted { .. } => drop(found.insert(Feature::Adjustments)),
+        Fact::Adjusted { .. } => {
+            found.insert(Feature::Adjustments);
+        }
         Fact::VesselDrawn { quantity, .. } => {
             found.insert(Feature::Vessels);
             if quantity.is_none() {
@@ -192,8 +200,12 @@ fn of_fact(fact: &Fact, found: &mut BTreeSet<Feature>) {
             }
         }
         Fact::VesselCleaned { .. } => found.extend([Feature::Vessels, Feature::Cleans]),
-        Fact::FactorDefined { .. } => drop(found.insert(Feature::Factors)),
-        Fact::Labelled { .. } => drop(found.insert(Feature::Labels)),
+        Fact::FactorDefined { .. } => {
+            found.insert(Feature::Factors);
+        }
+        Fact::Labelled { .. } => {
+            found.insert(Feature::Labels);
+        }
         Fact::Corrected { correction, .. } => {
             found.insert(if *correction == Correction::Void { Feature::Voids } else { Feature::Supersessions });
         }
@@ -218,9 +230,11 @@ fn of_lines(lines: &[Line], source_wanted: bool, found: &mut BTreeSet<Feature>) 
 
 fn of_quantity(unit: Option<Unit>, second: bool, found: &mut BTreeSet<Feature>) {
     match unit {
-        None => drop(found.insert(Feature::UnknownQuantities)),
+        None => {
+            found.insert(Feature::UnknownQuantities);
+        }
         Some(unit) if ![Unit::KILOGRAM, Unit::LITRE, Unit::ONE].contains(&unit) => {
-            drop(found.insert(Feature::OtherUnits))
+            found.insert(Feature::OtherUnits);
         }
         Some(_) => {}
     }

@@ -335,17 +335,17 @@ impl Maker {
     /// A definition: first in effective time, anywhere in the order of arrival.
     fn define(&mut self, fact: Fact) {
         let event = self.event(BEGINNING - DAY, fact);
-        let arrival = if self.knobs.late && self.random.chance(20) { self.random.next() % 80_000 } else { 0 };
+        let arrival = if self.knobs.late && self.random.chance(20) { self.random.bits() % 80_000 } else { 0 };
         self.definitions.push(Told { event, arrival });
     }
 
     fn event(&mut self, at: i64, fact: Fact) -> Event {
         let number = self.told.len() + self.definitions.len();
         // Ids tell nothing of the order of arrival: a tie must not be decided by it in disguise.
-        let id = format!("{:03x}-{number}", self.random.next() % 4096);
+        let id = format!("{:03x}-{number}", self.random.bits() % 4096);
         let source = named(SourceId::parse, ["erp", "mes", "wms"][self.random.below(3)]);
         let sequence =
-            if self.knobs.sequences && self.random.chance(30) { Some(self.random.next() % 20) } else { None };
+            if self.knobs.sequences && self.random.chance(30) { Some(self.random.bits() % 20) } else { None };
         let occurred_at = self.occurred(at);
         Event {
             id: named(EventId::parse, &id),
@@ -377,7 +377,7 @@ impl Maker {
         let event = self.event(at, fact);
         let id = event.id.clone();
         self.clock += 1000;
-        let delay = if self.knobs.late && self.random.chance(20) { self.random.next() % 25_000 } else { 0 };
+        let delay = if self.knobs.late && self.random.chance(20) { self.random.bits() % 25_000 } else { 0 };
         self.told.push(Told { event, arrival: self.clock + delay });
         let tie = self.knobs.ties && self.random.chance(18);
         if !tie {
@@ -447,7 +447,7 @@ impl Maker {
         for _ in 0..copies {
             let at = self.random.below(self.told.len());
             let Told { event, arrival } = &self.told[at];
-            let (mut event, arrival) = (event.clone(), arrival + 1 + self.random.next() % 30_000);
+            let (mut event, arrival) = (event.clone(), arrival + 1 + self.random.bits() % 30_000);
             if self.knobs.conflicts && self.random.chance(30) {
                 event.sequence = Some(event.sequence.unwrap_or(0) + 1);
             } else if !self.knobs.duplicates {

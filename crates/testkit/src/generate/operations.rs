@@ -63,6 +63,8 @@ impl Maker {
         if self.knobs.missing_sources && self.random.chance(25) {
             return None;
         }
+        // Nobody reports that something was nowhere.
+        let from = from.filter(|place| *place != Place::Unplaced);
         // From somewhere else than where it is, or from the place that its container stands in.
         if self.knobs.overdrafts && self.random.chance(8) { Some(self.inside()) } else { from }
     }
@@ -344,12 +346,19 @@ impl Maker {
         self.holds += 1;
         let hold = HoldId::parse(&format!("H{}", self.holds)).expect("a name");
         let named = self.name(&batch);
+        let place = self.somewhere(place);
         let target = if self.random.chance(65) { HoldTarget::Batch(named) } else { HoldTarget::Slice(named, place) };
         self.tell(Fact::Held { hold, target, reason: None });
     }
 
+    /// The place, or another where it is none that a report could name.
+    fn somewhere(&mut self, place: Place) -> Place {
+        if place == Place::Unplaced { self.inside() } else { place }
+    }
+
     fn count(&mut self) {
         let Some((batch, place, held)) = self.slice() else { return self.receive() };
+        let place = self.somewhere(place);
         let named = self.name(&batch);
         if self.random.chance(60) {
             let seen = if self.random.chance(40) { held } else { (held + 500 * self.random.range(-20, 20)).max(0) };

@@ -1,0 +1,205 @@
+//! Section 10: what holds cover.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lotline_domain::fact::{Fact, HoldTarget, ReleaseTarget, RunKind};
+use lotline_domain::id::{HoldId, Place};
+use lotline_domain::time::Instant;
+
+use super::Discrepancy;
+use super::names::Batch;
+use super::settle::{FlowKind, Node, Settled};
+use super::walk::{Tier, Walk};
+
+/// A hold, with what lifts it.
+#[derive(Debug, Clone)]
+pub struct HoldCover {
+    /// Its id.
+    pub hold: HoldId,
+    batch: Batch,
+    /// The slice's place; `None` for the whole batch.
+    place: Option<Place>,
+    from: Instant,
+    /// When it ends as a whole.
+    ended: Option<Instant>,
+    /// When it was lifted for a batch made of the held one.
+    released: BTreeMap<Batch, Instant>,
+}
+
+impl Settled {
+    /// All holds set within the bounds.
+    pub fn hold_covers(&self) -> Vec<HoldCover> {
+        let effective =
+            || self.live.iter().filter(|event| self.bounds.as_of.is_none_or(|as_of| event.instant() <= as_of));
+        let mut covers = Vec::new();
+        for event in effective() {
+            if let Fact::Held { hold, target, .. } = &event.fact {
+                let (batch, place) = match target {
+                    HoldTarget::Batch(batch) => (batch, None),
+                    HoldTarget::Slice(batch, place) => (batch, Some(place.clone())),
+                };
+                let batch = self.names.resolve(batch);
+                let from = event.instant();
+                covers.push(HoldCover {
+                    hold: hold.clone(),
+                    batch,
+                    place,
+                    from,
+                    ended: None,
+                    released: BTreeMap::new(),
+                });
+            }
+        }
+        for event in effective() {
+            let Fact::Released { target, .. } = &event.fact else { continue };
+            let at = event.instant();
+            // CHOICE: a release lifts holds that were set by then, also by id.
+            for cover in covers.iter_mut().filter(|cover| cover.from <= at) {
+                let earliest = |known: Option<Instant>| Some(known.map_or(at, |known| known.min(at)));
+                match target {
+                    ReleaseTarget::Hold(hold) if *hold == cover.hold => cover.ended = earliest(cover.ended),
+                    ReleaseTarget::Hold(_) => {}
+                    ReleaseTarget::Batch(batch) => match self.names.resolve(batch) {
+                        batch if batch == cover.batch => cover.ended = earliest(cover.ended),
+                        batch => {
+                            let known = cover.released.entry(batch).or_insert(at);
+                            *known = (*known).min(at);
+                        }
+                    },
+                }
+            }
+        }
+        covers
+    }
+
+    fn holds_pass_runs(&self) -> bool {
+        let policies = self.live.iter().filter_map(|event| match &event.fact {
+            Fact::PolicySet { holds_pass_runs } => Some(*holds_pass_runs),
+            _ => None,
+        });
+        policies.fold(true, |_, last| last)
+    }
+
+    /// Which batch was made of which, when, and whether by a production run. CHOICE: a draw is one
+    /// (ruling 15: a vessel is a run), and residue makes nothing.
+    fn made_of(&self) -> Vec<(Batch, Batch, Instant, bool)> {
+        let mut edges = Vec::new();
+        for run in self.runs().values() {
+            for input in &run.inputs {
+                for output in run.outputs.iter().filter(|output| run.connects(input, output)) {
+                    edges.push((
+                        input.batch.clone(),
+                        output.batch.clone(),
+                        output.at,
+                        output.kind == RunKind::Production,
+                    ));
+                }
+            }
+        }
+        for vessel in self.vessels.values() {
+            for link in vessel.links.iter().filter(|link| !link.residue) {
+                let draw = &vessel.draws[link.draw];
+                edges.push((vessel.fills[link.fill].batch.clone(), draw.batch.clone(), draw.key.instant, true));
+            }
+        }
+        edges
+    }
+
+    pub(super) fn hold_exceptions(&self) -> BTreeSet<Discrepancy> {
+        let covers = self.hold_covers();
+        let mut found = BTreeSet::new();
+        let mut check = |batch: &Batch, place: &Place, at, latest, kind, cause: &lotline_domain::id::EventId| {
+            let Some(kind) = word(kind) else { return };
+            if covers.iter().any(|cover| cover.covers(self, batch, place, at, latest)) {
+                let (batch, place, cause) = (batch.to_string(), place.to_string(), cause.to_string());
+                found.insert(Discrepancy { kind, batch, place, cause });
+            }
+        };
+        for flow in self.flows.iter().filter(|flow| !flow.possible) {
+            let consumed = flow.kind == FlowKind::Consumed && matches!(flow.to, Node::Run(_));
+            let leaves = consumed || matches!(flow.kind, FlowKind::Shipped | FlowKind::Delivered);
+            if let (true, Node::Slice(batch, place)) = (leaves, &flow.from) {
+                check(batch, place, flow.at, flow.latest, flow.kind, &flow.cause);
+            }
+        }
+        for carried in &self.carried {
+            for held in &carried.content {
+                if held.amount != super::number::zero() || held.unknown {
+                    check(&held.batch, &held.place, carried.at, carried.latest, carried.kind, &carried.cause);
+                }
+            }
+        }
+        found
+    }
+}
+
+fn word(kind: FlowKind) -> Option<&'static str> {
+    match kind {
+        FlowKind::Shipped => Some("shipped under hold"),
+        FlowKind::Delivered => Some("delivered under hold"),
+        FlowKind::Consumed => Some("consumed under hold"),
+        FlowKind::Other => None,
+    }
+}
+
+impl HoldCover {
+    /// Whether it covers a slice at an instant; `latest` is the last instant that is meant, for facts
+    /// dated by day. A tie counts as under hold, with its beginning and with its end.
+    pub fn covers(&self, settled: &Settled, batch: &Batch, place: &Place, at: Instant, latest: Instant) -> bool {
+        if latest < self.from || self.ended.is_some_and(|ended| at > ended) {
+            return false;
+        }
+        let lifted: BTreeMap<&Batch, Instant> =
+            self.released.iter().filter(|(_, when)| at > **when).map(|(batch, when)| (batch, *when)).collect();
+        if lifted.contains_key(batch) {
+            return false;
+        }
+        let by_policy = settled.holds_pass_runs();
+        let pass = |from: &Batch, _: &Batch, made: Instant, production: bool| {
+            (by_policy || !production) && lifted.get(from).is_none_or(|when| made <= *when)
+        };
+        match &self.place {
+            None => self.descendants(settled, &pass).contains(batch),
+            Some(held) => self.moved_to(settled, held, &pass, batch, place, at, latest),
+        }
+    }
+
+    fn descendants(&self, settled: &Settled, pass: super::walk::Pass) -> BTreeSet<Batch> {
+        let edges = settled.made_of();
+        let mut covered = BTreeSet::from([self.batch.clone()]);
+        loop {
+            let more = edges
+                .iter()
+                .filter(|(from, to, at, production)| covered.contains(from) && pass(from, to, *at, *production));
+            let more: BTreeSet<Batch> = more.map(|(_, to, _, _)| to.clone()).collect();
+            if more.is_subset(&covered) {
+                return covered;
+            }
+            covered.extend(more);
+        }
+    }
+
+    /// CHOICE: what may have moved is covered like what did; what is cleared is not.
+    #[allow(clippy::too_many_arguments)]
+    fn moved_to(
+        &self,
+        settled: &Settled,
+        held: &Place,
+        pass: super::walk::Pass,
+        batch: &Batch,
+        place: &Place,
+        at: Instant,
+        latest: Instant,
+    ) -> bool {
+        let book = settled.book(&self.batch, held);
+        // It covers what lies there at its moment: nothing lies in an empty slice.
+        if !book.had_before(self.from) && !book.inflows.contains(&self.from) {
+            return false;
+        }
+        let mut walk = Walk::new(settled, pass, false);
+        walk.start_slice(&self.batch, held, self.from);
+        walk.run();
+        let reached = walk.at(batch, place, walk.episode(batch, place, at));
+        reached.is_some_and(|reached| reached.tier > Tier::Cleared && reached.moment <= latest)
+    }
+}

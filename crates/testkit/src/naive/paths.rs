@@ -1,0 +1,148 @@
+//! Checks the walk by trying everything: every state (slice, moment, tier) is followed on its own, none
+//! is dropped for a better one. On small plants that ends, and must give the same answer.
+
+use std::collections::BTreeSet;
+
+use lotline_domain::id::{BatchRef, Place};
+use lotline_domain::time::Instant;
+use proptest::prelude::ProptestConfig;
+use proptest::proptest;
+
+use super::settle::{Flow, Node, Settled};
+use super::walk::{Reached, Tier, Trace};
+use super::{Bounds, Naive};
+use crate::generate::{Knobs, plants_with};
+
+/// A slice reached at a moment by a path of a tier, perhaps through a run or a vessel.
+type State = (BatchRef, Place, Instant, Tier, bool);
+
+fn episode(settled: &Settled, batch: &BatchRef, place: &Place, at: Instant) -> usize {
+    if matches!(place, Place::Vessel(_) | Place::Sink(_)) {
+        return 0;
+    }
+    settled.book(batch, place).ends().iter().filter(|end| **end < at).count()
+}
+
+/// Where a flow leads by a path of a tier.
+fn ends(settled: &Settled, index: usize, tier: Tier, made: bool) -> Vec<State> {
+    let flow: &Flow = &settled.flows[index];
+    let mut states = Vec::new();
+    let mut onward = |from: Node, event: &lotline_domain::id::EventId, leg: u32, tier: Tier| {
+        for (next, flow) in settled.flows.iter().enumerate() {
+            let of_leg = matches!(from, Node::Draw(..)) || (flow.cause == *event && flow.leg == leg);
+            if flow.from == from && of_leg {
+                states.extend(ends(settled, next, tier, true));
+            }
+        }
+    };
+    match &flow.to {
+        Node::Run(id) => {
+            let run = &settled.runs()[id];
+            let input =
+                run.inputs.iter().find(|input| input.event == flow.cause && input.leg == flow.leg).expect("a leg");
+            for output in run.outputs.iter().filter(|output| run.connects(input, output)) {
+                let step = if output.at < input.at { Tier::Possible } else { Tier::Certain };
+                onward(flow.to.clone(), &output.event, output.leg, tier.min(step));
+            }
+        }
+        Node::Slice(batch, place) => {
+            if let Place::Vessel(id) = place {
+                let vessel = &settled.vessels[id];
+                for link in &vessel.links {
+                    let fill = &vessel.fills[link.fill];
+                    let same_leg = flow.possible && fill.key.event == flow.cause && fill.key.leg == flow.leg;
+                    if fill.flow == index || same_leg {
+                        let draw = &vessel.draws[link.draw].key;
+                        onward(Node::Draw(draw.event.clone(), draw.leg), &draw.event, draw.leg, tier.min(link.tier));
+                    }
+                }
+            }
+            states.push((batch.clone(), place.clone(), flow.at, tier, made));
+            for (from, _) in &flow.counts_from {
+                states.push((batch.clone(), place.clone(), *from, tier.min(Tier::Possible), made));
+            }
+        }
+        Node::Draw(..) | Node::Origin(_) => {}
+    }
+    states
+}
+
+fn steps_from(settled: &Settled, (batch, place, moment, tier, made): &State, from_start: bool) -> Vec<State> {
+    let mut states = Vec::new();
+    if place.is_sink() {
+        return states;
+    }
+    let here = Node::Slice(batch.clone(), place.clone());
+    let at = episode(settled, batch, place, *moment);
+    for (index, flow) in settled.flows.iter().enumerate() {
+        if flow.from != here || matches!(flow.to, Node::Draw(..)) {
+            continue;
+        }
+        let leaves = episode(settled, batch, place, flow.at);
+        if from_start {
+            let step = if flow.assumed || flow.possible { Tier::Possible } else { Tier::Certain };
+            states.extend(ends(settled, index, step, *made));
+        } else if leaves > at {
+            states.extend(ends(settled, index, Tier::Cleared, *made));
+        } else if leaves == at && flow.latest >= *moment {
+            let had = settled.book(batch, place).had_before(*moment);
+            let sure = !flow.assumed && !flow.possible && (flow.at > *moment || (flow.at == *moment && !had));
+            let step = if sure { Tier::Certain } else { Tier::Possible };
+            states.extend(ends(settled, index, (*tier).min(step), *made));
+        }
+    }
+    states
+}
+
+fn every_path(settled: &Settled, start: &BatchRef) -> Trace {
+    let mut seen: BTreeSet<State> = BTreeSet::new();
+    let mut todo: Vec<State> = Vec::new();
+    let mut trace = Trace::default();
+    let own: Vec<Place> =
+        settled.slices.keys().filter(|(batch, _)| batch == start).map(|(_, place)| place.clone()).collect();
+    for place in own {
+        let state = (start.clone(), place.clone(), Instant::MIN, Tier::Certain, false);
+        todo.extend(steps_from(settled, &state, true));
+        for (index, flow) in settled.flows.iter().enumerate() {
+            if matches!(place, Place::Vessel(_))
+                && flow.to == Node::Slice(start.clone(), place.clone())
+                && !flow.possible
+            {
+                todo.extend(ends(settled, index, Tier::Certain, false).into_iter().filter(|state| state.4));
+            }
+        }
+        note(&mut trace, &state, start);
+    }
+    while let Some(state) = todo.pop() {
+        if seen.insert(state.clone()) {
+            note(&mut trace, &state, start);
+            // Later episodes of a reached slice are reached, cleared.
+            todo.extend(steps_from(settled, &state, false));
+        }
+    }
+    trace
+}
+
+fn note(trace: &mut Trace, (batch, place, moment, tier, made): &State, start: &BatchRef) {
+    let reached = Reached { tier: *tier, moment: *moment };
+    let known = trace.slices.entry((batch.to_string(), place.to_string())).or_insert(reached);
+    if (*tier, std::cmp::Reverse(*moment)) > (known.tier, std::cmp::Reverse(known.moment)) {
+        *known = reached;
+    }
+    if *made || batch != start {
+        let best = trace.batches.entry(batch.to_string()).or_insert(*tier);
+        *best = (*best).max(*tier);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, max_shrink_iters: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_walk_finds_what_trying_every_path_finds(plant in plants_with(Knobs { bare_codes: false, most_events: 40, ..Knobs::WILD })) {
+        let settled = Naive::new(plant.events()).settle(Bounds::ALL);
+        for batch in settled.batches() {
+            proptest::prop_assert_eq!(settled.trace_forward(&batch), every_path(&settled, &batch), "from {}", batch);
+        }
+    }
+}

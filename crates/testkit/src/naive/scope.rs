@@ -1,0 +1,282 @@
+//! Section 11: the recall scope, and all exceptions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lotline_domain::fact::{Fact, Line};
+use lotline_domain::id::{BatchRef, PartyId, Place, Sink};
+use lotline_domain::quantity::Stated;
+use lotline_domain::time::Instant;
+
+use super::Discrepancy;
+use super::names::{Batch, named};
+use super::number::{Number, not_below_zero, zero};
+use super::settle::{Node, Settled};
+use super::walk::{Tier, Walk};
+
+/// One row of a recall scope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// By its best path.
+    pub tier: Tier,
+    /// By where it is: `on hand`, `in transit`, `with customer`, `consumed`, `in process`, `lost` …
+    pub state: &'static str,
+    /// What is there now is none of it: the slice was empty in between (ruling 23).
+    pub cleared: bool,
+    /// The slice's balance, in the batch's base unit; for a run what went into it.
+    pub quantity: Number,
+    /// Something of unknown quantity is in it.
+    pub unknown: bool,
+    /// Where it stands: for a container the place that it stands at in the end.
+    pub stands: Place,
+    /// For a party: what it ever got and what it has of that.
+    pub exposure: Option<Exposure>,
+}
+
+/// What a party ever received of a batch (ruling 26).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exposure {
+    /// All affected arrivals, returns not taken off.
+    pub ever: Number,
+    /// Ever less returned.
+    pub net: Number,
+    /// Something of unknown quantity was among them.
+    pub unknown: bool,
+}
+
+impl Exposure {
+    fn none() -> Self {
+        Self { ever: zero(), net: zero(), unknown: false }
+    }
+}
+
+impl Settled {
+    /// The scope of these batches: rows by batch and place. A run has the place `run:…`.
+    pub fn recall(&self, suspects: &[BatchRef]) -> BTreeMap<(String, String), Row> {
+        let suspects: Vec<Batch> = suspects.iter().map(|batch| self.names.resolve(batch)).collect();
+        let walk = self.walk_from(&suspects);
+        let exposures = self.exposures_of(&walk);
+        let mut rows = BTreeMap::new();
+        let trace = walk.trace(&suspects);
+        for ((batch, place), book) in &self.slices {
+            let key = (batch.to_string(), place.to_string());
+            let Some(reached) = trace.slices.get(&key) else { continue };
+            let quantity = self.balance(batch, place);
+            let exposure = match place {
+                Place::Party(party) => exposures.get(&(batch.clone(), party.clone())).cloned(),
+                _ => None,
+            };
+            if quantity == zero() && !book.unknown && book.inflows.is_empty() && exposure.is_none() {
+                continue;
+            }
+            let now = walk.episode(batch, place, self.bounds.as_of.unwrap_or(Instant::MAX));
+            let cleared = walk.at(batch, place, now).is_none_or(|reached| reached.tier == Tier::Cleared);
+            let stands = self.standing.root(place);
+            let state = state(&stands);
+            rows.insert(
+                key,
+                Row { tier: reached.tier, state, cleared, quantity, unknown: book.unknown, stands, exposure },
+            );
+        }
+        self.run_rows(&walk, &mut rows);
+        rows
+    }
+
+    /// Runs are places, too: what went in is consumed, or in process while the run is open.
+    fn run_rows(&self, walk: &Walk, rows: &mut BTreeMap<(String, String), Row>) {
+        let runs = self.runs();
+        for (index, tier) in &walk.followed {
+            let flow = &self.flows[*index];
+            let (Node::Run(id), false) = (&flow.to, flow.possible) else { continue };
+            let open = runs.get(id).is_some_and(super::runs::Run::is_open);
+            let row = rows.entry((flow.batch.to_string(), flow.to.text())).or_insert_with(|| Row {
+                tier: *tier,
+                state: if open { "in process" } else { "consumed" },
+                cleared: false,
+                quantity: zero(),
+                unknown: false,
+                stands: Place::Unplaced,
+                exposure: None,
+            });
+            row.tier = row.tier.max(*tier);
+            row.unknown |= flow.amount.is_none();
+            row.quantity += flow.amount.clone().unwrap_or_else(zero);
+        }
+    }
+
+    /// What every party ever received of what these batches reach, in containers or loose.
+    pub fn exposures(&self, suspects: &[BatchRef]) -> BTreeMap<(BatchRef, PartyId), Exposure> {
+        let suspects: Vec<Batch> = suspects.iter().map(|batch| self.names.resolve(batch)).collect();
+        self.exposures_of(&self.walk_from(&suspects))
+    }
+
+    fn exposures_of(&self, walk: &Walk) -> BTreeMap<(Batch, PartyId), Exposure> {
+        let mut exposures: BTreeMap<(Batch, PartyId), Exposure> = BTreeMap::new();
+        let mut crossing = |batch: &Batch, from: Option<&Place>, to: Option<&Place>, amount: Option<Number>| {
+            if from == to {
+                return;
+            }
+            let known = amount.clone().unwrap_or_else(zero);
+            if let Some(Place::Party(party)) = to {
+                let exposure = exposures.entry((batch.clone(), party.clone())).or_insert_with(Exposure::none);
+                exposure.ever += &known;
+                exposure.net += &known;
+                exposure.unknown |= amount.is_none();
+            }
+            if let Some(Place::Party(party)) = from {
+                let exposure = exposures.entry((batch.clone(), party.clone())).or_insert_with(Exposure::none);
+                exposure.net -= &known;
+                exposure.unknown |= amount.is_none();
+            }
+        };
+        for (index, tier) in &walk.followed {
+            let flow = &self.flows[*index];
+            if *tier > Tier::Cleared && !flow.possible {
+                let (from, to) = &self.roots[*index];
+                crossing(&flow.batch, from.as_ref(), to.as_ref(), flow.amount.clone());
+            }
+        }
+        self.first_arrivals(walk, &mut crossing);
+        for carried in &self.carried {
+            for held in &carried.content {
+                let reached = walk.at(&held.batch, &held.place, walk.episode(&held.batch, &held.place, carried.at));
+                let affected =
+                    reached.is_some_and(|reached| reached.tier > Tier::Cleared && reached.moment <= carried.latest);
+                if affected && held.amount > zero() {
+                    crossing(&held.batch, Some(&carried.from), Some(&carried.to), Some(held.amount.clone()));
+                }
+                if affected && held.unknown {
+                    crossing(&held.batch, Some(&carried.from), Some(&carried.to), None);
+                }
+            }
+        }
+        exposures
+    }
+
+    /// Arrivals that begin a trace: those flows of a suspect that come from no slice of it.
+    fn first_arrivals(
+        &self,
+        walk: &Walk,
+        crossing: &mut impl FnMut(&Batch, Option<&Place>, Option<&Place>, Option<Number>),
+    ) {
+        for (index, flow) in self.flows.iter().enumerate() {
+            if walk.followed.contains_key(&index) || flow.possible || matches!(flow.from, Node::Slice(..)) {
+                continue;
+            }
+            let Node::Slice(batch, place) = &flow.to else { continue };
+            let reached = walk.at(batch, place, walk.episode(batch, place, flow.at));
+            if reached.is_some_and(|reached| reached.moment == Instant::MIN && reached.tier == Tier::Certain) {
+                let (_, to) = &self.roots[index];
+                crossing(batch, None, to.as_ref(), flow.amount.as_ref().map(not_below_zero));
+            }
+        }
+    }
+
+    /// See [`super::Naive::exceptions`]. A future date is not found: that needs the clock of the ledger.
+    pub fn exceptions(&self) -> BTreeSet<Discrepancy> {
+        let mut found = self.found.clone();
+        found.extend(self.negative());
+        found.extend(self.run_exceptions());
+        found.extend(self.hold_exceptions());
+        found.extend(self.vessel_exceptions());
+        found.extend(self.ambiguous_codes());
+        found.extend(self.suspected_duplicates());
+        found
+    }
+
+    /// Section 5: one for every negative interval of a length.
+    fn negative(&self) -> BTreeSet<Discrepancy> {
+        let mut found = BTreeSet::new();
+        for ((batch, place), book) in &self.slices {
+            let kind = match place {
+                Place::Unplaced => "source unknown",
+                Place::Party(_) => "returned but never sent",
+                _ => "negative",
+            };
+            for interval in book.negative() {
+                let cause = interval.cause.to_string();
+                found.insert(Discrepancy { kind, batch: batch.to_string(), place: place.to_string(), cause });
+            }
+        }
+        found
+    }
+
+    /// Section 7. CHOICE: a debt that is paid in part only is still one of a vessel overdrawn.
+    fn vessel_exceptions(&self) -> BTreeSet<Discrepancy> {
+        let mut found = BTreeSet::new();
+        for (id, vessel) in &self.vessels {
+            for (draw, repaid) in vessel.overdrawn() {
+                let kind = if repaid { "vessel drawn before it was filled" } else { "vessel overdrawn" };
+                let (batch, cause) = (draw.batch.to_string(), draw.key.event.to_string());
+                found.insert(Discrepancy { kind, batch, place: format!("vessel:{id}"), cause });
+            }
+        }
+        found
+    }
+
+    fn effective(&self) -> impl Iterator<Item = &super::live::Live> {
+        self.live.iter().filter(|event| self.bounds.as_of.is_none_or(|as_of| event.instant() <= as_of))
+    }
+
+    /// Section 9. CHOICE: one for every fact that names such a code, without a place.
+    fn ambiguous_codes(&self) -> BTreeSet<Discrepancy> {
+        let mut found = BTreeSet::new();
+        for event in self.effective() {
+            for batch in named(&event.fact).iter().filter(|batch| self.names.is_ambiguous(batch)) {
+                let (batch, cause) = (batch.to_string(), event.id.to_string());
+                found.insert(Discrepancy { kind: "code ambiguous", batch, place: String::new(), cause });
+            }
+        }
+        found
+    }
+
+    /// Ruling 31: the same batch, quantity, document line and effective time. CHOICE: the first of them
+    /// in step order is taken for the original, the others are suspected.
+    fn suspected_duplicates(&self) -> BTreeSet<Discrepancy> {
+        let mut found = BTreeSet::new();
+        let mut originals: BTreeMap<(Batch, Option<String>, String, Instant), String> = BTreeMap::new();
+        for event in self.effective() {
+            for line in documented(&event.fact) {
+                let batch = self.names.resolve(&line.batch);
+                let stated = line.quantity.as_ref().map(Stated::to_string);
+                let document = line.document.clone().unwrap_or_default();
+                let key = (batch.clone(), stated, document, event.instant());
+                let original = originals.entry(key).or_insert_with(|| event.id.to_string());
+                if *original != event.id.to_string() {
+                    let (batch, cause) = (batch.to_string(), event.id.to_string());
+                    found.insert(Discrepancy { kind: "suspected duplicate", batch, place: String::new(), cause });
+                }
+            }
+        }
+        found
+    }
+}
+
+fn documented(fact: &Fact) -> Vec<&Line> {
+    let lines = match fact {
+        Fact::Received { lines, .. }
+        | Fact::Moved { lines, .. }
+        | Fact::Packed { lines, .. }
+        | Fact::Unpacked { lines, .. }
+        | Fact::Shipped { lines, .. }
+        | Fact::Delivered { lines, .. }
+        | Fact::Returned { lines, .. }
+        | Fact::Disposed { lines, .. }
+        | Fact::VesselFilled { lines, .. } => lines.as_slice(),
+        _ => &[],
+    };
+    lines.iter().filter(|line| line.document.is_some()).collect()
+}
+
+fn state(stands: &Place) -> &'static str {
+    match stands {
+        Place::Location(_) | Place::Vessel(_) | Place::Container(_) | Place::Unplaced => "on hand",
+        Place::Transit(_) => "in transit",
+        Place::Party(_) => "with customer",
+        Place::Sink(Sink::Consumed) => "consumed",
+        Place::Sink(Sink::Loss) => "lost",
+        Place::Sink(Sink::Sample) => "sampled",
+        Place::Sink(Sink::Destroyed) => "destroyed",
+        Place::Sink(Sink::Adjustment) => "adjusted",
+        Place::Sink(Sink::Unexplained) => "unexplained",
+    }
+}

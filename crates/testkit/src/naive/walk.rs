@@ -1,0 +1,345 @@
+//! Section 8: traces.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lotline_domain::fact::RunKind;
+use lotline_domain::id::{BatchRef, Place, RunId};
+use lotline_domain::time::Instant;
+
+use super::names::Batch;
+use super::runs::Run;
+use super::settle::{Node, Settled};
+
+/// How sure a link is; the better one is the greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tier {
+    /// An undisturbed book was empty in between.
+    Cleared,
+    /// Every path needs an assumption.
+    Possible,
+    /// Some path whose every step is recorded.
+    Certain,
+}
+
+impl Tier {
+    const ALL: [Self; 3] = [Self::Cleared, Self::Possible, Self::Certain];
+
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// How a slice is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reached {
+    /// By its best path.
+    pub tier: Tier,
+    /// The earliest moment for that tier.
+    pub moment: Instant,
+}
+
+/// Everything that is reached.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Trace {
+    /// Batches with the best tier of their slices; the start only where it comes back through a run or
+    /// a vessel (rework).
+    pub batches: BTreeMap<String, Tier>,
+    /// Slices, the start's own included.
+    pub slices: BTreeMap<(String, String), Reached>,
+}
+
+/// A slice in one of its episodes; `made` once the path has passed a run or a vessel.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Spot {
+    pub batch: Batch,
+    pub place: Place,
+    pub episode: usize,
+    made: bool,
+}
+
+/// Decides whether a path may go from one batch into another made of it: input, output, when the
+/// output came out, and whether by a production run.
+pub type Pass<'a> = &'a dyn Fn(&Batch, &Batch, Instant, bool) -> bool;
+
+pub struct Walk<'a> {
+    settled: &'a Settled,
+    runs: BTreeMap<RunId, Run>,
+    pass: Pass<'a>,
+    follow_codes: bool,
+    pub moments: BTreeMap<Spot, [Option<Instant>; 3]>,
+    /// Flows that were followed, by index, with the best tier.
+    pub followed: BTreeMap<usize, Tier>,
+    episodes: BTreeMap<(Batch, Place), Vec<Instant>>,
+    todo: BTreeSet<Spot>,
+}
+
+impl<'a> Walk<'a> {
+    pub fn new(settled: &'a Settled, pass: Pass<'a>, follow_codes: bool) -> Self {
+        let ends = settled.slices.iter().map(|(slice, book)| {
+            // What is in vessels and sinks has no episodes of its own.
+            let plain = !matches!(slice.1, Place::Vessel(_) | Place::Sink(_));
+            (slice.clone(), if plain { book.ends() } else { Vec::new() })
+        });
+        let episodes = ends.collect();
+        let runs = settled.runs();
+        Self {
+            settled,
+            runs,
+            pass,
+            follow_codes,
+            moments: BTreeMap::new(),
+            followed: BTreeMap::new(),
+            episodes,
+            todo: BTreeSet::new(),
+        }
+    }
+
+    pub fn episode(&self, batch: &Batch, place: &Place, at: Instant) -> usize {
+        let ends = self.episodes.get(&(batch.clone(), place.clone()));
+        ends.map_or(0, |ends| ends.iter().filter(|end| **end < at).count())
+    }
+
+    fn episodes_of(&self, batch: &Batch, place: &Place) -> usize {
+        self.episodes.get(&(batch.clone(), place.clone())).map_or(0, Vec::len) + 1
+    }
+
+    /// All slices of a batch from a moment on, in all their episodes.
+    pub fn start(&mut self, batch: &Batch) {
+        self.reach_all(batch, Tier::Certain, Instant::MIN, false);
+        self.by_codes(batch, Tier::Certain, Instant::MIN, false);
+    }
+
+    /// One slice from a moment on.
+    pub fn start_slice(&mut self, batch: &Batch, place: &Place, from: Instant) {
+        let episode = self.episode(batch, place, from);
+        self.reach(Spot { batch: batch.clone(), place: place.clone(), episode, made: false }, Tier::Certain, from);
+        if let Place::Vessel(_) = place {
+            self.enter_fills(batch, place, Tier::Certain, false);
+        }
+    }
+
+    pub fn run(&mut self) {
+        while let Some(spot) = self.todo.pop_first() {
+            let moments = self.moments[&spot];
+            for tier in Tier::ALL {
+                if let Some(moment) = moments[tier.index()] {
+                    self.leave(&spot, tier, moment);
+                }
+            }
+        }
+    }
+
+    fn reach_all(&mut self, batch: &Batch, tier: Tier, moment: Instant, made: bool) {
+        let places: Vec<Place> =
+            self.settled.slices.keys().filter(|(of, _)| of == batch).map(|(_, place)| place.clone()).collect();
+        for place in places {
+            for episode in 0..self.episodes_of(batch, &place) {
+                self.reach(Spot { batch: batch.clone(), place: place.clone(), episode, made }, tier, moment);
+            }
+            if matches!(place, Place::Vessel(_)) {
+                self.enter_fills(batch, &place, tier, made);
+            }
+        }
+    }
+
+    /// An ambiguous bare code links possibly to and from each of its candidates.
+    fn by_codes(&mut self, batch: &Batch, tier: Tier, moment: Instant, made: bool) {
+        if self.follow_codes {
+            for other in self.settled.names.alternatives(batch) {
+                self.reach_all(&other, tier.min(Tier::Possible), moment, made);
+            }
+        }
+    }
+
+    fn reach(&mut self, spot: Spot, tier: Tier, moment: Instant) {
+        let moments = self.moments.entry(spot.clone()).or_default();
+        let known = moments[tier.index()..].iter().flatten().any(|known| *known <= moment);
+        if known {
+            return;
+        }
+        moments[tier.index()] = Some(moment);
+        self.todo.insert(spot.clone());
+        for later in spot.episode + 1..self.episodes_of(&spot.batch, &spot.place) {
+            self.reach(Spot { episode: later, ..spot.clone() }, Tier::Cleared, moment);
+        }
+        self.by_codes(&spot.batch, tier, moment, spot.made);
+    }
+
+    /// Follows what leaves a slice that is reached at a moment.
+    fn leave(&mut self, spot: &Spot, tier: Tier, moment: Instant) {
+        if spot.place.is_sink() {
+            return;
+        }
+        let here = Node::Slice(spot.batch.clone(), spot.place.clone());
+        let settled = self.settled;
+        for (index, flow) in settled.flows.iter().enumerate() {
+            // What leaves a vessel by a draw is followed from its fills.
+            if flow.from != here || matches!(flow.to, Node::Draw(..)) {
+                continue;
+            }
+            if flow.latest < moment || self.episode(&spot.batch, &spot.place, flow.at) != spot.episode {
+                continue;
+            }
+            let had = || {
+                settled
+                    .slices
+                    .get(&(spot.batch.clone(), spot.place.clone()))
+                    .is_some_and(|book| book.had_before(moment))
+            };
+            let timely = flow.at > moment || (flow.at == moment && !had());
+            let step = if timely && !flow.assumed && !flow.possible { Tier::Certain } else { Tier::Possible };
+            self.follow(index, tier.min(step), spot.made);
+        }
+    }
+
+    /// Follows a flow to where it ends.
+    fn follow(&mut self, index: usize, tier: Tier, made: bool) {
+        let best = self.followed.entry(index).or_insert(tier);
+        *best = (*best).max(tier);
+        let flow = self.settled.flows[index].clone();
+        match &flow.to {
+            Node::Slice(batch, place) => {
+                let episode = self.episode(batch, place, flow.at);
+                let spot = Spot { batch: batch.clone(), place: place.clone(), episode, made };
+                self.reach(spot.clone(), tier, flow.at);
+                for (from, _) in &flow.counts_from {
+                    let episode = self.episode(batch, place, *from);
+                    self.reach(Spot { episode, ..spot.clone() }, tier.min(Tier::Possible), *from);
+                }
+                if let Place::Vessel(vessel) = place {
+                    let fills: Vec<usize> = self.fills(vessel, |fill| {
+                        fill.flow == index
+                            || (flow.possible && fill.key.event == flow.cause && fill.key.leg == flow.leg)
+                    });
+                    for fill in fills {
+                        self.through_vessel(vessel, fill, tier);
+                    }
+                }
+            }
+            Node::Run(id) => self.through_run(id, &flow.cause, flow.leg, tier),
+            Node::Draw(..) | Node::Origin(_) => {}
+        }
+    }
+
+    fn fills(&self, vessel: &lotline_domain::id::VesselId, which: impl Fn(&super::vessel::Fill) -> bool) -> Vec<usize> {
+        let fills = self.settled.vessels.get(vessel).map_or(&[][..], |vessel| &vessel.fills);
+        (0..fills.len()).filter(|index| which(&fills[*index])).collect()
+    }
+
+    fn enter_fills(&mut self, batch: &Batch, place: &Place, tier: Tier, _made: bool) {
+        let Place::Vessel(vessel) = place else { return };
+        for fill in self.fills(vessel, |fill| fill.batch == *batch) {
+            self.through_vessel(vessel, fill, tier);
+        }
+    }
+
+    fn through_vessel(&mut self, vessel: &lotline_domain::id::VesselId, fill: usize, tier: Tier) {
+        let settled = self.settled;
+        let vessel = &settled.vessels[vessel];
+        for link in vessel.links.iter().filter(|link| link.fill == fill) {
+            let draw = &vessel.draws[link.draw];
+            if !(self.pass)(&vessel.fills[fill].batch, &draw.batch, draw.key.instant, true) {
+                continue;
+            }
+            let hub = Node::Draw(draw.key.event.clone(), draw.key.leg);
+            for index in 0..settled.flows.len() {
+                if settled.flows[index].from == hub {
+                    self.follow(index, tier.min(link.tier), true);
+                }
+            }
+        }
+    }
+
+    fn through_run(&mut self, id: &RunId, event: &lotline_domain::id::EventId, leg: u32, tier: Tier) {
+        let Some(run) = self.runs.get(id).cloned() else { return };
+        let Some(input) = run.inputs.iter().find(|input| input.event == *event && input.leg == leg) else { return };
+        for output in run.outputs.iter().filter(|output| run.connects(input, output)) {
+            if !(self.pass)(&input.batch, &output.batch, output.at, output.kind == RunKind::Production) {
+                continue;
+            }
+            let step = if output.at < input.at { Tier::Possible } else { Tier::Certain };
+            let from = Node::Run(id.clone());
+            for index in 0..self.settled.flows.len() {
+                let flow = &self.settled.flows[index];
+                if flow.from == from && flow.cause == output.event && flow.leg == output.leg {
+                    self.follow(index, tier.min(step), true);
+                }
+            }
+        }
+    }
+
+    /// The best tier of a spot, over both kinds of paths, with its moment.
+    pub fn at(&self, batch: &Batch, place: &Place, episode: usize) -> Option<Reached> {
+        let both = [false, true].map(|made| Spot { batch: batch.clone(), place: place.clone(), episode, made });
+        let reached = both.iter().filter_map(|spot| self.moments.get(spot)).filter_map(best);
+        reached.max_by_key(|reached| (reached.tier, std::cmp::Reverse(reached.moment)))
+    }
+
+    pub fn trace(&self, starts: &[Batch]) -> Trace {
+        let mut trace = Trace::default();
+        for (spot, moments) in &self.moments {
+            let Some(reached) = best(moments) else { continue };
+            let slice = (spot.batch.to_string(), spot.place.to_string());
+            let known = trace.slices.entry(slice).or_insert(reached);
+            if (reached.tier, std::cmp::Reverse(reached.moment)) > (known.tier, std::cmp::Reverse(known.moment)) {
+                *known = reached;
+            }
+            if spot.made || !starts.contains(&spot.batch) {
+                let tier = trace.batches.entry(spot.batch.to_string()).or_insert(reached.tier);
+                *tier = (*tier).max(reached.tier);
+            }
+        }
+        trace
+    }
+}
+
+fn best(moments: &[Option<Instant>; 3]) -> Option<Reached> {
+    Tier::ALL.into_iter().rev().find_map(|tier| moments[tier.index()].map(|moment| Reached { tier, moment }))
+}
+
+impl Settled {
+    pub(super) fn walk_from(&self, starts: &[Batch]) -> Walk<'_> {
+        let mut walk = Walk::new(self, &|_, _, _, _| true, true);
+        for batch in starts {
+            walk.start(batch);
+        }
+        walk.run();
+        walk
+    }
+
+    /// See [`super::Naive::forward`].
+    pub fn forward(&self, batch: &BatchRef) -> BTreeMap<String, Tier> {
+        self.trace_forward(batch).batches
+    }
+
+    /// The forward trace of a batch, with slices.
+    pub fn trace_forward(&self, batch: &BatchRef) -> Trace {
+        let batch = self.names.resolve(batch);
+        self.walk_from(std::slice::from_ref(&batch)).trace(&[batch])
+    }
+
+    /// The forward trace of one slice from a moment on (ruling 24).
+    pub fn trace_slice(&self, batch: &BatchRef, place: &Place, from: Instant) -> Trace {
+        let batch = self.names.resolve(batch);
+        let mut walk = Walk::new(self, &|_, _, _, _| true, true);
+        walk.start_slice(&batch, place, from);
+        walk.run();
+        walk.trace(&[batch])
+    }
+
+    /// See [`super::Naive::back`]: X is in it exactly when this batch is in the forward trace of X.
+    pub fn back(&self, batch: &BatchRef) -> BTreeMap<String, Tier> {
+        let batch = self.names.resolve(batch).to_string();
+        let traced = |other: &Batch| Some((other.to_string(), *self.forward(other).get(&batch)?));
+        self.batches().iter().filter_map(traced).collect()
+    }
+
+    /// All batches that anything was settled for.
+    pub fn batches(&self) -> BTreeSet<BatchRef> {
+        self.slices
+            .keys()
+            .map(|(batch, _)| batch.clone())
+            .chain(self.flows.iter().map(|flow| flow.batch.clone()))
+            .collect()
+    }
+}
