@@ -191,7 +191,11 @@ pub(crate) fn has_later_frame(bytes: &[u8], ledger: LedgerId, after: CommitNumbe
     let mut at = 0;
     while let Some(found) = find(&bytes[at..], frame::FRAME_MAGIC) {
         at += found;
-        if let Next::Frame(frame) = next(&bytes[at..]) {
+        // Compared first, because it is cheap: a payload may be full of what looks like frames.
+        let its = PREFIX_BYTES + 4..PREFIX_BYTES + 20;
+        if bytes[at..].get(its) == Some(ledger.as_bytes().as_slice())
+            && let Next::Frame(frame) = next(&bytes[at..])
+        {
             let CommitHeader { ledger: its, number, .. } = *frame.header();
             if its == ledger && number > after {
                 return true;

@@ -265,6 +265,12 @@ impl FaultyDisk {
         disk.nodes[node] = Node { seen: bytes.to_vec(), durable: bytes.to_vec(), pending: Vec::new() };
     }
 
+    /// Whether these bytes stand anywhere on the disk, also in files that have no name any more.
+    pub fn holds(&self, bytes: &[u8]) -> bool {
+        let inside = |content: &[u8]| content.windows(bytes.len()).any(|window| window == bytes);
+        self.disk().nodes.iter().any(|node| inside(&node.durable) || inside(&node.seen))
+    }
+
     /// Paths of all files as they are seen.
     pub fn paths(&self) -> Vec<PathBuf> {
         self.disk().names.keys().cloned().collect()

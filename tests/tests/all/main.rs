@@ -1,6 +1,10 @@
 //! One integration-test binary; one module per subject.
 
 mod naive_generators;
+mod naive_laws;
+mod naive_rulings;
+mod naive_scenarios;
+mod naive_world;
 mod ledger_basics;
 mod ledger_crash;
 mod ledger_damage;
@@ -12,7 +16,5 @@ mod epcis_capture;
 mod epcis_chains;
 mod epcis_data;
 mod epcis_mapping;
-mod naive_laws;
-mod naive_rulings;
-mod naive_scenarios;
-mod naive_world;
+mod ledger_keyring;
+mod ledger_kill;
