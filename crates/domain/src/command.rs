@@ -93,6 +93,11 @@ pub enum Rule {
         /// What was asked for.
         asked: Amount,
     },
+    /// Its id is another content's: the first recorded stands, this one is kept for the report.
+    Conflict {
+        /// Where the first one stands.
+        first: Position,
+    },
 }
 
 /// A business no: which rule, about which batch, where.
@@ -122,6 +127,7 @@ impl Rule {
             Self::UnknownPlace => "unknown-place",
             Self::RunClosed => "run-closed",
             Self::NeverSent { .. } => "never-sent",
+            Self::Conflict { .. } => "conflict",
         }
     }
 }

@@ -6,8 +6,7 @@
 
 use lotline_domain::command::{Body, Rule};
 use lotline_domain::fact::{
-    Correction, Destination, FactorScope, Fact, HoldTarget, Line, ReleaseTarget, RunReport,
-    anonymous_blend,
+    Correction, Destination, Fact, FactorScope, HoldTarget, Line, ReleaseTarget, RunReport, anonymous_blend,
 };
 use lotline_domain::id::{
     BatchCode, BatchId, BatchRef, CommandId, ContainerId, EventId, HoldId, ItemId, LocationId, PartyId, Place, RunId,
@@ -125,6 +124,11 @@ pub fn event(id: &EventId) -> Key {
 /// Corrections of the event with this id, known or not.
 pub fn correction_of(target: &EventId) -> Key {
     key(15, &[target.as_str().as_bytes()])
+}
+
+/// All holds and releases.
+pub fn holds() -> Key {
+    key(16, &[])
 }
 
 /// All keys of an entry, ascending, none twice. Never empty.
@@ -280,6 +284,7 @@ impl Collector<'_> {
             }
             Fact::Held { hold: id, target, reason: _ } => {
                 self.keys.push(hold(id));
+                self.keys.push(holds());
                 match target {
                     HoldTarget::Batch(named) => self.batch(named),
                     HoldTarget::Slice(named, place) => {
@@ -288,10 +293,13 @@ impl Collector<'_> {
                     }
                 }
             }
-            Fact::Released { target, reason: _ } => match target {
-                ReleaseTarget::Hold(id) => self.keys.push(hold(id)),
-                ReleaseTarget::Batch(named) => self.batch(named),
-            },
+            Fact::Released { target, reason: _ } => {
+                self.keys.push(holds());
+                match target {
+                    ReleaseTarget::Hold(id) => self.keys.push(hold(id)),
+                    ReleaseTarget::Batch(named) => self.batch(named),
+                }
+            }
             Fact::Counted { at, lines } => {
                 self.places([at]);
                 self.lines(lines);

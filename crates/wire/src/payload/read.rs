@@ -4,14 +4,12 @@ use std::borrow::Cow;
 
 use lotline_domain::command::{Amount, Body, Mode, Rejection, Rule};
 use lotline_domain::fact::{
-    ByLoss, CleanGrade, Correction, Destination, Event, FactorScope, Fact, HoldTarget, Input, Line, MixModel, Output,
+    ByLoss, CleanGrade, Correction, Destination, Event, Fact, FactorScope, HoldTarget, Input, Line, MixModel, Output,
     ReleaseTarget, RunKind, RunReport, Window,
 };
-use lotline_domain::id::{
-    BatchId, BatchRef, CommandId, ContainerId, EventId, Generation, Place, RunId, Sink,
-};
+use lotline_domain::id::{BatchId, BatchRef, CommandId, ContainerId, EventId, Generation, Place, RunId, Sink};
 use lotline_domain::quantity::{Difference, QuantityError, Ratio, Stated};
-use lotline_domain::time::{CommitNo, Instant, OccurredAt, Precision};
+use lotline_domain::time::{CommitNo, Instant, OccurredAt, Position, Precision};
 use lotline_domain::unit::Unit;
 use rust_decimal::Decimal;
 
@@ -148,12 +146,9 @@ impl<'a> Reader<'a> {
                 lines: lines(l)?,
                 containers: containers(c)?,
             },
-            V1Fact::Returned { from, lines: l, containers: c, to } => Fact::Returned {
-                from: name(from)?,
-                lines: lines(l)?,
-                containers: containers(c)?,
-                to: place(to)?,
-            },
+            V1Fact::Returned { from, lines: l, containers: c, to } => {
+                Fact::Returned { from: name(from)?, lines: lines(l)?, containers: containers(c)?, to: place(to)? }
+            }
             V1Fact::Seen { lines: l, containers: c, at } => {
                 Fact::Seen { lines: lines(l)?, containers: containers(c)?, at: place(at)? }
             }
@@ -180,9 +175,7 @@ impl<'a> Reader<'a> {
                 reason: self.closed(Field::Reason, depth, reason)?,
             },
             V1Fact::Disposed { lines: l, sink: out } => Fact::Disposed { lines: lines(l)?, sink: sink(out) },
-            V1Fact::VesselFilled { vessel, lines: l } => {
-                Fact::VesselFilled { vessel: name(vessel)?, lines: lines(l)? }
-            }
+            V1Fact::VesselFilled { vessel, lines: l } => Fact::VesselFilled { vessel: name(vessel)?, lines: lines(l)? },
             V1Fact::VesselDrawn { vessel, batch: named, quantity: drawn, to } => Fact::VesselDrawn {
                 vessel: name(vessel)?,
                 batch: named.map(batch).transpose()?,
@@ -222,9 +215,7 @@ impl<'a> Reader<'a> {
                 one: quantity(one)?,
                 equals: quantity(equals)?,
             },
-            V1Fact::Labelled { batch: named, label } => {
-                Fact::Labelled { batch: batch(named)?, label: name(label)? }
-            }
+            V1Fact::Labelled { batch: named, label } => Fact::Labelled { batch: batch(named)?, label: name(label)? },
             V1Fact::PolicySet { holds_pass_runs } => Fact::PolicySet { holds_pass_runs },
             V1Fact::Corrected { target, correction, reason, actor } => Fact::Corrected {
                 target: name(target)?,
@@ -455,6 +446,7 @@ fn rejection(no: V1Rejection<'_>) -> Read<Rejection> {
             V1Rule::NeverSent { available, asked } => {
                 Rule::NeverSent { available: amount(available)?, asked: amount(asked)? }
             }
+            V1Rule::Conflict { first } => Rule::Conflict { first: Position(first) },
         },
         batch: no.batch.map(batch).transpose()?,
         place: no.place.map(place).transpose()?,

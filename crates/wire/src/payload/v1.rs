@@ -25,7 +25,12 @@ pub(super) enum V1Body<'a> {
         sequence: Option<u64>,
         fact: V1Fact<'a>,
     },
-    Refused { command: &'a str, source: &'a str, decided_on: u64, rejection: V1Rejection<'a> },
+    Refused {
+        command: &'a str,
+        source: &'a str,
+        decided_on: u64,
+        rejection: V1Rejection<'a>,
+    },
 }
 
 #[derive(Debug, Encode, BorrowDecode)]
@@ -372,4 +377,5 @@ pub(super) enum V1Rule<'a> {
     UnknownPlace,
     RunClosed,
     NeverSent { available: V1Amount, asked: V1Amount },
+    Conflict { first: u64 },
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use lotline_domain::command::{Amount, Body, Mode, Rejection, Rule};
 use lotline_domain::fact::{
-    Correction, Destination, FactorScope, Fact, HoldTarget, Input, Line, MixModel, Output, ReleaseTarget, RunKind,
+    Correction, Destination, Fact, FactorScope, HoldTarget, Input, Line, MixModel, Output, ReleaseTarget, RunKind,
     RunReport, Window,
 };
 use lotline_domain::id::{ActorId, BatchId, BatchRef, Place, Sink, SourceId};
@@ -42,14 +42,26 @@ impl<'s, 'k> Pen<'s, 'k> {
         Self { sealer, scope: source_day(source, day), event }
     }
 
-    fn seal(&mut self, person: Option<&ActorId>, field: Field, depth: u8, plain: &[u8]) -> Result<V1Sealed<'static>, EncodeError> {
+    fn seal(
+        &mut self,
+        person: Option<&ActorId>,
+        field: Field,
+        depth: u8,
+        plain: &[u8],
+    ) -> Result<V1Sealed<'static>, EncodeError> {
         let person = person.map(|actor| Scope::Person(actor.clone()));
         let scope = person.as_ref().unwrap_or(&self.scope);
         let sealed = self.sealer.seal(scope, &[self.event.as_bytes(), &[field.code(), depth]], plain)?;
         Ok(Cow::Owned(sealed))
     }
 
-    fn text(&mut self, person: Option<&ActorId>, field: Field, depth: u8, text: &Option<String>) -> Result<Option<V1Sealed<'static>>, EncodeError> {
+    fn text(
+        &mut self,
+        person: Option<&ActorId>,
+        field: Field,
+        depth: u8,
+        text: &Option<String>,
+    ) -> Result<Option<V1Sealed<'static>>, EncodeError> {
         text.as_ref().map(|text| self.seal(person, field, depth, text.as_bytes())).transpose()
     }
 
@@ -129,12 +141,9 @@ impl<'s, 'k> Pen<'s, 'k> {
                 lines: lines(l),
                 containers: texts(containers),
             },
-            Fact::Returned { from, lines: l, containers, to } => V1Fact::Returned {
-                from: from.as_str(),
-                lines: lines(l),
-                containers: texts(containers),
-                to: place(to),
-            },
+            Fact::Returned { from, lines: l, containers, to } => {
+                V1Fact::Returned { from: from.as_str(), lines: lines(l), containers: texts(containers), to: place(to) }
+            }
             Fact::Seen { lines: l, containers, at } => {
                 V1Fact::Seen { lines: lines(l), containers: texts(containers), at: place(at) }
             }
@@ -209,9 +218,7 @@ impl<'s, 'k> Pen<'s, 'k> {
                     target: target.as_str(),
                     correction: self.correction(correction, depth)?,
                     reason: self.text(by, Field::Reason, depth, reason)?,
-                    actor: by
-                        .map(|actor| self.seal(by, Field::Actor, depth, actor.as_str().as_bytes()))
-                        .transpose()?,
+                    actor: by.map(|actor| self.seal(by, Field::Actor, depth, actor.as_str().as_bytes())).transpose()?,
                 }
             }
             Fact::Noted { batches, containers, what } => V1Fact::Noted {
@@ -270,12 +277,7 @@ fn quantity(stated: &Stated) -> V1Quantity {
 }
 
 fn batch_id(id: &BatchId) -> V1BatchId<'_> {
-    V1BatchId {
-        item: id.item.as_str(),
-        issuer: text(&id.issuer),
-        code: id.code.as_str(),
-        generation: id.generation.0,
-    }
+    V1BatchId { item: id.item.as_str(), issuer: text(&id.issuer), code: id.code.as_str(), generation: id.generation.0 }
 }
 
 fn batch(named: &BatchRef) -> V1BatchRef<'_> {
@@ -407,6 +409,7 @@ fn rejection(no: &Rejection) -> V1Rejection<'_> {
             Rule::NeverSent { available, asked } => {
                 V1Rule::NeverSent { available: amount(available), asked: amount(asked) }
             }
+            Rule::Conflict { first } => V1Rule::Conflict { first: first.0 },
         },
         batch: no.batch.as_ref().map(batch),
         place: no.place.as_ref().map(place),

@@ -1,0 +1,239 @@
+//! What there is of a batch, at an instant and ever after: what an intent may take without overdrawing a
+//! slice now or at any later moment that is known already.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::book::{BatchIx, Deed, EndKind, PlaceIx, PlaceKind};
+use crate::fact::CleanGrade;
+use crate::quantity::{Ratio, Stated};
+use crate::settle::{Measure, Node, Settled, Settlement, Settler};
+use crate::unit::Unit;
+
+/// The balances of a batch's slices over time, less what this decision has taken so far.
+#[derive(Debug)]
+pub(super) struct Stock {
+    pub(super) measure: Measure,
+    slices: FxHashMap<PlaceIx, Course>,
+    taken: FxHashMap<PlaceIx, Ratio>,
+}
+
+/// A slice's balance at the end of each instant at which it changed.
+#[derive(Debug, Default)]
+struct Course {
+    points: Vec<(i64, i128)>,
+    /// Something of unknown quantity lies there: it covers whatever is asked.
+    open: bool,
+}
+
+impl Course {
+    fn change(&mut self, at: i64, by: i128) {
+        match self.points.last_mut() {
+            Some((last, balance)) if *last == at => *balance += by,
+            Some((_, balance)) => {
+                let balance = *balance + by;
+                self.points.push((at, balance));
+            }
+            None => self.points.push((at, by)),
+        }
+    }
+
+    fn at(&self, instant: i64) -> i128 {
+        let upto = self.points.partition_point(|point| point.0 <= instant);
+        upto.checked_sub(1).map_or(0, |last| self.points[last].1)
+    }
+
+    fn least_from(&self, instant: i64) -> i128 {
+        let after = self.points.partition_point(|point| point.0 <= instant);
+        self.points[after..].iter().map(|point| point.1).fold(self.at(instant), i128::min)
+    }
+}
+
+impl Stock {
+    pub(super) fn of(settler: &Settler<'_>, settled: &Settlement) -> Self {
+        let mut slices: FxHashMap<PlaceIx, Course> = FxHashMap::default();
+        for flow in settled.flows.iter().filter(|flow| flow.in_book()) {
+            for (node, sign) in [(flow.from, -1), (flow.to, 1)] {
+                let Node::Place(place) = node else { continue };
+                let course = slices.entry(place).or_default();
+                match flow.amount {
+                    Some(amount) => course.change(flow.at, sign * amount),
+                    // What is emptied takes the unknown rest along.
+                    None => course.open = sign > 0 || (course.open && flow.stated.is_some()),
+                }
+            }
+        }
+        for deed in settler.book().deeds_of_batch(settled.batch) {
+            let row = settler.book().deed_row(deed);
+            if let Deed::Count { at: place, quantity: Some(_), .. } = row.deed
+                && settler.book().in_force(row.fact, settler.known())
+                && let Some(course) = slices.get_mut(&place)
+            {
+                let counted = settler.book().fact(row.fact).instant;
+                let unknown_in =
+                    |flow: &Settled| flow.in_book() && flow.amount.is_none() && flow.to == Node::Place(place);
+                course.open &= settled.flows.iter().any(|flow| unknown_in(flow) && flow.at > counted);
+            }
+        }
+        Self { measure: settled.measure, slices, taken: FxHashMap::default() }
+    }
+
+    /// Every place that the batch ever was at, in a stable order.
+    pub(super) fn places(&self) -> Vec<PlaceIx> {
+        let mut places: Vec<PlaceIx> = self.slices.keys().copied().collect();
+        places.sort_unstable();
+        places
+    }
+
+    pub(super) fn is_open(&self, place: PlaceIx) -> bool {
+        self.slices.get(&place).is_some_and(|course| course.open)
+    }
+
+    /// What lies there at the end of an instant, in base units, never below zero.
+    pub(super) fn at(&self, place: PlaceIx, instant: i64) -> Ratio {
+        self.left(place, self.slices.get(&place).map_or(0, |course| course.at(instant)))
+    }
+
+    /// The most that can be taken at an instant without a shortage then or later.
+    pub(super) fn spare(&self, place: PlaceIx, instant: i64) -> Ratio {
+        self.left(place, self.slices.get(&place).map_or(0, |course| course.least_from(instant)))
+    }
+
+    fn left(&self, place: PlaceIx, balance: i128) -> Ratio {
+        let taken = self.taken.get(&place).copied().unwrap_or(Ratio::ZERO);
+        self.measure.value(balance).sub(taken).unwrap_or(Ratio::ZERO).max(Ratio::ZERO)
+    }
+
+    pub(super) fn take(&mut self, place: PlaceIx, amount: Ratio) {
+        let taken = self.taken.entry(place).or_insert(Ratio::ZERO);
+        *taken = taken.add(amount).unwrap_or(*taken);
+    }
+}
+
+/// A vessel's total at the end of each instant, in its unit.
+#[derive(Debug)]
+pub(super) struct Level {
+    pub(super) unit: Unit,
+    points: Vec<(i64, Ratio)>,
+    cleans: Vec<i64>,
+    taken: Ratio,
+}
+
+impl Level {
+    /// `None` when nothing ever went into it, or its legs have no common unit.
+    pub(super) fn of(settler: &Settler<'_>, vessel: PlaceIx) -> Option<Self> {
+        let settlement = |batch: BatchIx| std::borrow::Cow::Owned(settler.settle(batch, i64::MAX));
+        let settled = settler.vessel(vessel, i64::MAX, CleanGrade(1), &settlement);
+        let unit = settled.unit?;
+        if settled.fills.is_empty() {
+            return None;
+        }
+        let mut cleans: Vec<i64> = Vec::new();
+        for deed in settler.book().deeds_of_place(vessel) {
+            let row = settler.book().deed_row(deed);
+            if matches!(row.deed, Deed::Clean { .. }) && settler.book().in_force(row.fact, settler.known()) {
+                cleans.push(settler.book().fact(row.fact).instant);
+            }
+        }
+        cleans.sort_unstable();
+        // Fills before draws before cleans, as within an instant.
+        let fills = settled.fills.iter().map(|fill| (fill.at, 0, fill.amount));
+        let draws = settled.draws.iter().map(|draw| (draw.at, 1, draw.amount.map(Ratio::neg)));
+        let cleaned = cleans.iter().map(|at| (*at, 2, None));
+        let mut steps: Vec<(i64, u8, Option<Ratio>)> = fills.chain(draws).chain(cleaned).collect();
+        steps.sort_by_key(|step| (step.0, step.1));
+        let (mut total, mut own) = (Ratio::ZERO, Ratio::ZERO);
+        let mut points: Vec<(i64, Ratio)> = Vec::new();
+        for (at, phase, amount) in steps {
+            if points.last().is_none_or(|last| last.0 != at) {
+                own = Ratio::ZERO;
+                points.push((at, total));
+            }
+            match (phase, amount) {
+                (2, _) => total = total.min(own),
+                (_, Some(by)) => {
+                    total = total.add(by)?;
+                    own = own.add(by.max(Ratio::ZERO))?;
+                }
+                (_, None) => {}
+            }
+            if let Some(last) = points.last_mut() {
+                last.1 = total;
+            }
+        }
+        Some(Self { unit, points, cleans, taken: Ratio::ZERO })
+    }
+
+    /// The most that can be drawn at an instant without a shortage then or before it is cleaned.
+    pub(super) fn spare(&self, instant: i64) -> Ratio {
+        let cleaned = self.cleans.iter().copied().find(|at| *at > instant).unwrap_or(i64::MAX);
+        let after = self.points.partition_point(|point| point.0 <= instant);
+        let now = after.checked_sub(1).map_or(Ratio::ZERO, |last| self.points[last].1);
+        let later = self.points[after..].iter().take_while(|point| point.0 < cleaned).map(|point| point.1);
+        later.fold(now, Ratio::min).sub(self.taken).unwrap_or(Ratio::ZERO).max(Ratio::ZERO)
+    }
+
+    pub(super) fn take(&mut self, amount: Ratio) {
+        self.taken = self.taken.add(amount).unwrap_or(self.taken);
+    }
+}
+
+/// How much of `to` one `from` is where both are of one dimension.
+pub(super) fn same_dimension(from: Unit, to: Unit) -> Option<Ratio> {
+    if from == to {
+        return Some(Ratio::ONE);
+    }
+    if from.dimension() != to.dimension() {
+        return None;
+    }
+    let ((fnum, fden), (tnum, tden)) = (from.ratio()?, to.ratio()?);
+    Ratio::new(fnum.into(), fden.into())?.div(Ratio::new(tnum.into(), tden.into())?)
+}
+
+/// A statement in a unit: what was said, or what was said beside it. Also the statement that converts.
+pub(super) fn amount_in(
+    settler: &Settler<'_>,
+    batch: Option<BatchIx>,
+    to: Unit,
+    statement: (Option<Stated>, Option<Stated>),
+) -> Option<(Ratio, Stated)> {
+    let factor = |from: Unit| match batch {
+        Some(batch) => settler.convert(batch, from, to),
+        None => same_dimension(from, to),
+    };
+    let convert = |stated: Stated| Some((factor(stated.unit())?.mul(Ratio::from_decimal(stated.value()))?, stated));
+    statement.0.and_then(convert).or_else(|| statement.1.and_then(convert))
+}
+
+/// What lies loose in a place or in the containers that stand in it: batch and place.
+pub(super) fn contents(settler: &Settler<'_>, place: PlaceIx, instant: i64) -> Vec<(BatchIx, PlaceIx)> {
+    let book = settler.book();
+    let key = crate::settle::Key::end_of(instant);
+    let mut around = vec![place];
+    for other in (0..book.place_count()).filter_map(|at| u32::try_from(at).ok()).map(PlaceIx) {
+        if book.place_kind(other) == PlaceKind::Container && other != place && settler.lies_in(other, place, key) {
+            around.push(other);
+        }
+    }
+    let mut found: FxHashSet<(BatchIx, PlaceIx)> = FxHashSet::default();
+    for at in around {
+        for flow in book.flows_to(EndKind::Place(at)) {
+            let row = book.stated(flow);
+            if book.in_force(row.fact, settler.known()) {
+                found.insert((settler.resolve(row.batch), at));
+            }
+        }
+        // What was taken out of a container beside it lies where that stands, and no stated flow names it.
+        for flow in book.flows_from(EndKind::Place(at)) {
+            let row = book.stated(flow);
+            if row.to == row.from
+                && let Some(beside) = settler.beside(at, key)
+                && (beside == place || settler.lies_in(beside, place, key))
+            {
+                found.insert((settler.resolve(row.batch), beside));
+            }
+        }
+    }
+    let mut found: Vec<(BatchIx, PlaceIx)> = found.into_iter().collect();
+    found.sort_unstable();
+    found
+}
