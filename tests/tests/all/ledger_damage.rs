@@ -256,7 +256,7 @@ fn a_missing_file_is_found() {
         let name = path.file_name().expect("a name").to_string_lossy().into_owned();
         if name.ends_with(".index") {
             let verified = verify(&disk.shared(), DIR, VerifyOptions::default(), |_| {}).expect("sound");
-            assert_eq!(verified.missing_indexes, [path.clone()]);
+            assert_eq!(verified.missing_indexes, std::slice::from_ref(&path));
             let writer = Writer::open(disk.shared(), DIR, options()).expect("rebuilt");
             assert_eq!(writer.recovery().rebuilt_indexes.len(), 1);
             assert_eq!(disk.content(&path), sample.disk.content(&path));
@@ -288,7 +288,7 @@ fn a_damaged_index_is_replaced_and_never_answers_wrongly() {
     let right = answers(&sample.disk);
     assert_eq!(right.iter().map(Vec::len).sum::<usize>(), 50);
     for path in sample.disk.paths() {
-        if !path.extension().is_some_and(|extension| extension == "index") {
+        if path.extension().is_none_or(|extension| extension != "index") {
             continue;
         }
         let original = sample.disk.content(&path);
