@@ -1,12 +1,14 @@
 //! What an event says, apart from how it is written: the basis of ids that events do not bring along,
 //! and of telling a repetition from a contradiction.
 
+use lotline_gs1::Identifier;
+
 use crate::error::{EventError, Fault};
 use crate::json::{DEPTH_MAX, Node};
 
 /// Hash of an event's content. Equal for events that differ only in the order of their names, in white
-/// space, in how a number or the time is written (`10`, `10.0`, `1e1`), and in `recordTime`, which the
-/// repository gives and not the source. Unknown fields count. The order of lists counts.
+/// space, in how a number, an identifier or the time is written (`10`, `10.0`, `1e1`; an EPC URN or a Digital
+/// Link), and in `recordTime`, which the repository gives and not the source. Unknown fields count. The order of lists counts.
 pub type ContentHash = [u8; 32];
 
 const CONTEXT: &str = "lotline 2026 epcis event content v1";
@@ -72,7 +74,7 @@ fn write(node: Node<'_>, out: &mut String, depth: usize) -> Result<(), EventErro
             }
             out.push(']');
         }
-        Some(b'"') => write_text(&node.string()?, out),
+        Some(b'"') => write_text(&identifier(node.string()?), out),
         Some(b't' | b'f' | b'n') => out.push_str(node.text()),
         _ => out.push_str(&number(node.number()?)),
     }
@@ -82,6 +84,14 @@ fn write(node: Node<'_>, out: &mut String, depth: usize) -> Result<(), EventErro
 /// Length first, so that no text can look like structure.
 fn write_text(text: &str, out: &mut String) {
     out.push_str(&format!("\"{}:{text}\"", text.len()));
+}
+
+/// One writing for all of a GS1 key; any other text as it is.
+fn identifier(text: String) -> String {
+    match Identifier::parse(&text) {
+        Ok(Identifier::Other(_)) | Err(_) => text,
+        Ok(id) => id.to_string(),
+    }
 }
 
 /// A number by its value: digits without zeros at either end, and a power of ten.
@@ -129,9 +139,12 @@ mod tests {
 
     #[test]
     fn writing_does_not_count() {
-        let plain = of(r#"{"a": [1, 20.5], "eventTime": "2022-01-20T11:10:14.025Z", "q": {"x": "y", "z": null}}"#);
+        let plain = of(
+            r#"{"epc": "urn:epc:class:lgtin:0614141.077777.987", "a": [1, 20.5], "eventTime": "2022-01-20T11:10:14.025Z", "q": {"x": "y", "z": null}}"#,
+        );
         let other = of(r#"{ "q":{"z":null,"x":"\u0079"}, "eventID": "e", "recordTime": "now",
-            "eventTime":"2022-01-20T11:10:14.0250000+00:00", "a":[1.0,2.05e1] }"#);
+            "eventTime":"2022-01-20T11:10:14.0250000+00:00", "a":[1.0,2.05e1],
+            "epc": "https://example.com/01/00614141777778/10/987" }"#);
         assert_eq!(plain, other);
     }
 

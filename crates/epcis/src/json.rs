@@ -273,7 +273,7 @@ pub(crate) fn path_at(text: &str, offset: usize) -> String {
         at += 1;
     }
     let mut path = String::new();
-    for level in &levels {
+    for level in levels.iter().take(DEPTH_MAX) {
         match level {
             Level::Object { key: Some(key), .. } => {
                 if !path.is_empty() {
@@ -284,6 +284,9 @@ pub(crate) fn path_at(text: &str, offset: usize) -> String {
             Level::Object { key: None, .. } => {}
             Level::List { index } => path.push_str(&format!("[{index}]")),
         }
+    }
+    if levels.len() > DEPTH_MAX {
+        path.push('…');
     }
     path
 }

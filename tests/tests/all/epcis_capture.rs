@@ -269,9 +269,10 @@ fn a_document_above_the_limit_is_refused_before_it_is_looked_at() {
 
 #[test]
 fn hostile_nesting_is_an_error_and_no_crash() {
-    let deep = "[".repeat(500_000);
-    assert!(matches!(capture(&deep), Err(CaptureError::Syntax { .. })));
-    let closed = format!("{deep}{}", "]".repeat(500_000));
+    let deep = "[".repeat(100_000);
+    let error = capture(&deep).unwrap_err();
+    assert!(matches!(error, CaptureError::Syntax { .. }) && error.to_string().len() < 1_000, "{error}");
+    let closed = format!("{deep}{}", "]".repeat(100_000));
     let said: Vec<String> = capture(&closed).unwrap().refused().map(ToString::to_string).collect();
     assert!(said[0].contains("is a list, and should be an object"), "{said:?}");
     let inside = GOOD.replace("\"commissioning\"", &format!("\"commissioning\", \"x\": {closed}"));
@@ -284,7 +285,7 @@ fn writings_of_one_thing_map_to_one_name() {
     let link =
         mapped(&GOOD.replace("urn:epc:class:lgtin:4012345.012345.A", "https://example.com/01/04012345123456/10/A"));
     assert_eq!(urn.events, link.events);
-    assert_ne!(urn.content, link.content);
+    assert_eq!(urn.content, link.content);
 }
 
 #[test]
