@@ -316,3 +316,27 @@ fn the_time_has_the_offset_of_the_event() {
     assert_eq!(at(&utc), "2026-03-01T08:00:00+01:00");
     assert_eq!(at(&utc.replace(r#""eventTimeZoneOffset": "+01:00","#, "")), "2026-03-01T07:00:00Z");
 }
+
+#[test]
+fn damaged_documents_are_refused_or_read_and_never_a_crash() {
+    let text = format!(r#"{{"type": "EPCISDocument", "epcisBody": {{"eventList": [{GOOD}, {GOOD}]}}}}"#);
+    let (mut refused, mut read) = (0, 0);
+    for at in 0..text.len() {
+        for damage in [b'"', b'}', b']', b'0', b'-', b'\\', 0xff, b'\n', b'{'] {
+            let mut bytes = text.clone().into_bytes();
+            bytes[at] = damage;
+            match parse(&bytes, &options()) {
+                Ok(captured) => {
+                    assert_eq!(captured.events.len(), 2);
+                    read += 1;
+                }
+                Err(error) => {
+                    assert!(!error.to_string().is_empty());
+                    refused += 1;
+                }
+            }
+        }
+        assert!(parse(&text.as_bytes()[..at], &options()).is_err(), "cut at {at}");
+    }
+    assert!(refused > 1_000 && read > 1_000, "{refused} refused, {read} read");
+}
