@@ -143,7 +143,8 @@ pub fn parse_command_with(line: &str, defaults: Defaults<'_>) -> Result<Command,
     if nameless {
         command.event.id = id_from_content(&command, head.command.is_some(), defaults.secret);
         if head.command.is_none() {
-            command.event.command = CommandId::parse(command.event.id.as_str()).expect("the text of one name is another");
+            command.event.command =
+                CommandId::parse(command.event.id.as_str()).expect("the text of one name is another");
         }
     }
     check_keys(command)

@@ -18,3 +18,8 @@ mod epcis_data;
 mod epcis_mapping;
 mod ledger_keyring;
 mod ledger_kill;
+mod wire_any;
+mod wire_commands;
+mod wire_golden;
+mod wire_payload;
+mod wire_schemas;

@@ -1,7 +1,7 @@
 //! Between the JSON forms and the domain's facts.
 
 use lotline_domain::fact::{
-    ByLoss, CleanGrade, Correction, FactorScope, Fact, HoldTarget, Input, Line, Output, ReleaseTarget, RunKind,
+    ByLoss, CleanGrade, Correction, Fact, FactorScope, HoldTarget, Input, Line, Output, ReleaseTarget, RunKind,
     RunReport, Window,
 };
 use lotline_domain::id::{BatchRef, ContainerId, LocationId, Place, SourceId};
@@ -9,7 +9,7 @@ use lotline_domain::quantity::Stated;
 use serde_json::value::RawValue;
 
 use super::facts::{
-    ContainerEmptied, ContainerMoved, Corrected, CorrectionForm, Counted, Delivered, Disposed, Adjusted, FactForm,
+    Adjusted, ContainerEmptied, ContainerMoved, Corrected, CorrectionForm, Counted, Delivered, Disposed, FactForm,
     FactorDefined, Held, InputForm, ItemDefined, Labelled, LineForm, LossForm, Merged, Moved, Noted, OutputForm,
     Packed, PairForm, PartyDefined, PlaceDefined, PolicySet, Produced, Received, Released, Repacked, Returned, Seen,
     Shipped, Split, SupersedeForm, Unpacked, VesselCleaned, VesselDefined, VesselDrawn, VesselFilled, WindowForm,
@@ -115,12 +115,8 @@ impl FactForm {
                 quantity: form.quantity.map(|quantity| quantity.0),
                 to: form.to.map(|place| place.0),
             },
-            Self::VesselCleaned(form) => {
-                Fact::VesselCleaned { vessel: form.vessel.0, grade: CleanGrade(form.grade) }
-            }
-            Self::ItemDefined(form) => {
-                Fact::ItemDefined { item: form.item.0, base: form.base.0, name: form.name }
-            }
+            Self::VesselCleaned(form) => Fact::VesselCleaned { vessel: form.vessel.0, grade: CleanGrade(form.grade) },
+            Self::ItemDefined(form) => Fact::ItemDefined { item: form.item.0, base: form.base.0, name: form.name },
             Self::PlaceDefined(form) => Fact::PlaceDefined {
                 place: form.place.0,
                 parent: form.parent.map(|name| name.0),
@@ -177,9 +173,7 @@ impl FactForm {
                 PlaceText(to.clone()),
             )),
             Fact::Produced(report) => RunParts::of(report, source).form(report.kind),
-            Fact::Moved { lines, to } => {
-                Self::Moved(Moved::new(Several(line_forms(lines)), PlaceText(to.clone())))
-            }
+            Fact::Moved { lines, to } => Self::Moved(Moved::new(Several(line_forms(lines)), PlaceText(to.clone()))),
             Fact::Packed { container, lines, containers, at } => Self::Packed(Packed::new(
                 Named(container.clone()),
                 line_forms(lines),
@@ -266,11 +260,9 @@ impl FactForm {
                 time_zone.clone(),
                 name.clone(),
             )),
-            Fact::VesselDefined { vessel, mix, at } => Self::VesselDefined(VesselDefined::new(
-                Named(vessel.clone()),
-                MixWord(*mix),
-                at.clone().map(Named),
-            )),
+            Fact::VesselDefined { vessel, mix, at } => {
+                Self::VesselDefined(VesselDefined::new(Named(vessel.clone()), MixWord(*mix), at.clone().map(Named)))
+            }
             Fact::PartyDefined { party, name } => {
                 Self::PartyDefined(PartyDefined::new(Named(party.clone()), name.clone()))
             }
@@ -334,7 +326,8 @@ impl RunParts {
         for (at, Object(leg)) in self.inputs.iter().enumerate() {
             let from_vessel = matches!(leg.from, Some(PlaceText(Place::Vessel(_))));
             if leg.batch.is_none() && !from_vessel {
-                let message = "is missing: only what is drawn from a vessel (\"from\":\"vessel:NAME\") may have no name";
+                let message =
+                    "is missing: only what is drawn from a vessel (\"from\":\"vessel:NAME\") may have no name";
                 return Err(CommandError::field(format!("inputs[{at}].batch"), message));
             }
         }

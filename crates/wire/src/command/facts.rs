@@ -129,6 +129,7 @@ pub(crate) enum CorrectionForm {
 /// The word behind `type`; it was read before.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(inline)]
 struct TypeWord(#[allow(dead_code, reason = "read before, and kept so that it is a known field")] String);
 
 macro_rules! facts {

@@ -190,11 +190,9 @@ impl<T: Placed> Word for Named<T> {
         let prefix = T::PREFIX;
         let others: Vec<&str> =
             PREFIXES.iter().filter(|other| **other != prefix).map(|other| other.trim_end_matches(':')).collect();
-        schema.insert("not".to_owned(), serde_json::json!({"pattern": format!("^(({}):|unplaced$)", others.join("|"))}));
-        schema.insert(
-            "description".to_owned(),
-            format!("A {}: its bare name, or {prefix}NAME.", T::WHAT).into(),
-        );
+        schema
+            .insert("not".to_owned(), serde_json::json!({"pattern": format!("^(({}):|unplaced$)", others.join("|"))}));
+        schema.insert("description".to_owned(), format!("A {}: its bare name, or {prefix}NAME.", T::WHAT).into());
         // The prefix comes on top of the name.
         schema.insert("maxLength".to_owned(), (NAME_MAX + prefix.len()).into());
         schema
@@ -466,21 +464,26 @@ impl<T: JsonSchema> JsonSchema for Several<T> {
 
 /// A whole batch identity.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename = "batch id")]
+#[serde(deny_unknown_fields, rename = "batch-id")]
 struct BatchFields {
     /// What it is a batch of.
     item: Text<ItemId>,
     /// The code on the label.
     code: Text<BatchCode>,
     /// Who gave the code; left out: the ledger's own company.
+    #[serde(skip_serializing_if = "Option::is_none")]
     issuer: Option<Named<PartyId>>,
     /// Which use of the code; the first is 1.
-    #[serde(default = "first")]
+    #[serde(default = "first", skip_serializing_if = "is_first")]
     generation: u32,
 }
 
 fn first() -> u32 {
     1
+}
+
+fn is_first(generation: &u32) -> bool {
+    *generation == first()
 }
 
 /// A batch by its whole identity.
@@ -533,8 +536,8 @@ impl JsonSchema for BatchIdForm {
 }
 
 /// A batch: an object with its whole identity, or a string with its bare code.
-#[derive(Debug, Clone)]
-pub(crate) struct BatchForm(pub(crate) BatchRef);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchForm(pub BatchRef);
 
 struct BatchVisitor;
 
@@ -611,14 +614,14 @@ impl RunForm {
 
 /// A run's whole identity.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename = "run id")]
+#[serde(deny_unknown_fields, rename = "run-id")]
 struct RunFields {
     /// Who names it.
     source: Text<SourceId>,
     /// Its name there.
     name: Text<RunName>,
     /// Which use of the name; the first is 1.
-    #[serde(default = "first")]
+    #[serde(default = "first", skip_serializing_if = "is_first")]
     generation: u32,
 }
 
@@ -697,7 +700,10 @@ fn is_number(text: &str) -> bool {
         None => (mantissa, None),
     };
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    digits(whole) && (whole == "0" || !whole.starts_with('0')) && fraction.is_none_or(digits) && exponent.is_none_or(digits)
+    digits(whole)
+        && (whole == "0" || !whole.starts_with('0'))
+        && fraction.is_none_or(digits)
+        && exponent.is_none_or(digits)
 }
 
 impl<'de> Deserialize<'de> for Digits {

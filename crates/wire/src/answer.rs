@@ -1,0 +1,19 @@
+//! Answers, as every way of asking gives them: command line, services, feeds.
+//!
+//! Their JSON Schemas are in `schemas/answers/`. Quantities are exact decimals in strings; a value that no
+//! decimal can say is rounded and stands beside its fraction. Every row of a query says as of when it is
+//! (`as_of`, effective) and as known at which commit (`as_known_at`).
+
+mod parts;
+mod query;
+mod submit;
+
+pub use parts::{Amount, Asked, Batch, Finality, Run, Said, SaidKind, commit, instant, time};
+pub use query::{
+    Content, ContentTotal, Damage, Direction, ExceptionRow, ExceptionState, Exceptions, Grade, History, HistoryKind,
+    HistoryRow, Moment, OnHand, OnHandRow, Point, Recall, RecallRow, State, Tier, Trace, TraceEdge, TraceHub,
+    TraceNode, Verified,
+};
+pub use submit::{First, Outcome, Receipt, Refusal, Rejection, Rule};
+
+pub(crate) use query::answer_schemas;
