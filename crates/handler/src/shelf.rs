@@ -165,6 +165,9 @@ impl Shelf {
         for key in keys {
             self.load(*key, frames, pending)?;
         }
+        if let Fact::Corrected { target, .. } = &event.fact {
+            return self.load(key::event(target), frames, pending);
+        }
         let mut todo = Todo::default();
         for effect in event.effects() {
             self.touch_effect(&effect, &mut todo, frames, pending)?;

@@ -23,3 +23,7 @@ mod wire_commands;
 mod wire_golden;
 mod wire_payload;
 mod wire_schemas;
+mod handler_capture;
+mod handler_commits;
+mod handler_intents;
+mod handler_plant;
