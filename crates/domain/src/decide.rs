@@ -23,7 +23,7 @@ use crate::quantity::{Ratio, Stated};
 use crate::settle::{Covers, Key, Settler};
 use crate::time::Instant;
 
-use self::stock::{Level, Stock, amount_in, contents};
+use self::stock::{Level, Rank, Stock, amount_in, contents};
 
 /// Decides a command on all that a book holds, by the decision's own clock.
 ///
@@ -91,6 +91,7 @@ struct Want {
     /// In base units and as stated; `None` is all of the only candidate.
     amount: Option<(Ratio, Stated)>,
     leaving: Leaving,
+    rank: Rank,
 }
 
 impl Decision<'_, '_> {
@@ -199,8 +200,8 @@ impl Decision<'_, '_> {
     }
 
     fn stock(&mut self, batch: BatchIx) -> &mut Stock {
-        let settler = self.settler;
-        self.stocks.entry(batch).or_insert_with(|| Stock::of(settler, &settler.settle(batch, i64::MAX)))
+        let (settler, at) = (self.settler, self.at);
+        self.stocks.entry(batch).or_insert_with(|| Stock::of(settler, &settler.settle(batch, i64::MAX), at))
     }
 
     fn holds_some(&mut self, batch: BatchIx, place: PlaceIx) -> bool {
@@ -244,7 +245,9 @@ impl Decision<'_, '_> {
         if enters {
             return Ok(());
         }
-        let want = Want { batch, amount, leaving: self.leaving(flow, batch) };
+        let sequence = self.event.sequence.map_or(0, |n| n.saturating_add(1));
+        let rank = Rank(sequence, flow.phase, self.event.id.as_str().to_owned(), flow.leg);
+        let want = Want { batch, amount, leaving: self.leaving(flow, batch), rank };
         match &flow.from {
             Origin::Place(place) => self.take_named(&want, place, &flow.to),
             Origin::Receipt { by } => self.take_anywhere(&want, &flow.to, by.as_ref(), true),
@@ -347,7 +350,8 @@ impl Decision<'_, '_> {
         if stock.is_open(place) {
             return self.pick(want, place, wanted);
         }
-        let (loose, spare) = (stock.at(place, at).min(wanted), stock.spare(place, at));
+        let loose = stock.before(place, at, &want.rank).min(wanted);
+        let spare = stock.spare(place, at, &want.rank);
         if spare < loose {
             return Err(self.short(want, spare, Some(from)));
         }
@@ -390,12 +394,12 @@ impl Decision<'_, '_> {
         wanted: Ratio,
         named: Option<&Place>,
     ) -> Result<Ratio, Rejection> {
-        let at = self.at;
+        let (at, rank) = (self.at, &want.rank);
         let stock = self.stock(want.batch);
         let found: Vec<PlaceIx> = places
             .iter()
             .copied()
-            .filter(|place| stock.is_open(*place) || stock.at(*place, at).is_positive())
+            .filter(|place| stock.is_open(*place) || stock.before(*place, at, rank).is_positive())
             .collect();
         if let [only] = found[..]
             && stock.is_open(only)
@@ -404,9 +408,9 @@ impl Decision<'_, '_> {
             return Ok(Ratio::ZERO);
         }
         let spare = |stock: &Stock| {
-            found.iter().try_fold(Ratio::ZERO, |sum, place| sum.add(stock.spare(*place, at))).unwrap_or(Ratio::ZERO)
+            found.iter().try_fold(Ratio::ZERO, |sum, place| sum.add(stock.spare(*place, at, rank))).unwrap_or(Ratio::ZERO)
         };
-        let there = found.iter().try_fold(Ratio::ZERO, |sum, place| sum.add(stock.at(*place, at)));
+        let there = found.iter().try_fold(Ratio::ZERO, |sum, place| sum.add(stock.before(*place, at, rank)));
         let open = found.iter().any(|place| stock.is_open(*place));
         let ambiguous = found.len() > 1 && (open || there.is_none_or(|there| there > wanted));
         if ambiguous && (open || spare(stock) >= wanted) {
@@ -418,8 +422,8 @@ impl Decision<'_, '_> {
         let mut left = wanted;
         for place in found {
             let stock = self.stock(want.batch);
-            let amount = stock.at(place, at).min(left);
-            if stock.spare(place, at) < amount {
+            let amount = stock.before(place, at, rank).min(left);
+            if stock.spare(place, at, rank) < amount {
                 // Enough is there now, but what is known of later needs it.
                 let before = want.amount.and_then(|(whole, _)| whole.sub(wanted)).unwrap_or(Ratio::ZERO);
                 return Err(self.short(want, before.add(all).unwrap_or(all), named));
@@ -464,13 +468,14 @@ impl Decision<'_, '_> {
 
     fn take_all_of_the_only(&mut self, want: &Want, steps: [&[PlaceIx]; 2]) -> Result<(), Rejection> {
         for places in steps {
-            let found: Vec<PlaceIx> =
-                places.iter().copied().filter(|place| self.holds_some(want.batch, *place)).collect();
+            let (at, stock) = (self.at, self.stock(want.batch));
+            let some = |place: &PlaceIx| stock.is_open(*place) || stock.before(*place, at, &want.rank).is_positive();
+            let found: Vec<PlaceIx> = places.iter().copied().filter(some).collect();
             match found[..] {
                 [] => {}
                 [only] => {
-                    let (at, stock) = (self.at, self.stock(want.batch));
-                    let (all, spare) = (stock.at(only, at), stock.spare(only, at));
+                    let all = stock.before(only, at, &want.rank);
+                    let spare = stock.spare(only, at, &want.rank);
                     if spare < all && !stock.is_open(only) {
                         return Err(self.no(Rule::QuantityUnknown, want.batch, None));
                     }
@@ -499,12 +504,14 @@ impl Decision<'_, '_> {
         if present.iter().any(|place| stock.is_open(*place)) {
             return Ok(());
         }
-        let covered = present.iter().try_fold(Ratio::ZERO, |sum, place| sum.add(stock.at(*place, at)));
+        let rank = &want.rank;
+        let covered = present.iter().try_fold(Ratio::ZERO, |sum, place| sum.add(stock.before(*place, at, rank)));
         let rest = wanted.sub(covered.unwrap_or(Ratio::ZERO)).unwrap_or(wanted);
         if !rest.is_positive() {
             return Ok(());
         }
-        let want = Want { batch: want.batch, amount: Some((rest, stated)), leaving: want.leaving };
+        let amount = Some((rest, stated));
+        let want = Want { batch: want.batch, amount, leaving: want.leaving, rank: want.rank.clone() };
         self.take_anywhere(&want, to, None, false)
     }
 
@@ -515,7 +522,7 @@ impl Decision<'_, '_> {
             return false;
         }
         let transit = self.settler.top(place, key).filter(|top| book.place_kind(*top) == PlaceKind::Transit);
-        let Some(bound) = transit.and_then(|transit| self.settler.bound_for(transit)) else { return false };
+        let Some(bound) = transit.and_then(|transit| self.settler.bound_for(transit, key)) else { return false };
         if by.and_then(|by| book.find_place(&Place::Party(by.clone()))) == Some(bound) {
             return true;
         }

@@ -30,6 +30,15 @@ pub(crate) enum Source {
     Epcis { mapping_version: u32, original: Vec<u8> },
 }
 
+impl Source {
+    fn origin(&self) -> Origin<'_> {
+        match self {
+            Self::Native => Origin::Native,
+            Self::Epcis { mapping_version, original } => Origin::Epcis { mapping_version: *mapping_version, original },
+        }
+    }
+}
+
 /// A command with all that does not depend on the ledger's state, computed by its caller.
 #[derive(Debug)]
 pub(crate) struct Prepared {
@@ -455,23 +464,22 @@ impl Decider {
         if !self.shelf.is_open() {
             self.shelf = Shelf::open(&mut self.frames)?;
         }
-        let decided =
-            self.shelf.decide(&command.event, &prepared.keys, commit, now, &mut self.frames, &self.pending)?;
-        Ok(match decided {
-            Ok(()) => Verdict::Accept,
-            Err(rejection) => Verdict::Refuse(rejection),
-        })
+        match self.shelf.decide(&command.event, &prepared.keys, commit, now, &mut self.frames, &self.pending) {
+            Ok(Ok(())) => Ok(Verdict::Accept),
+            Ok(Err(rejection)) => Ok(Verdict::Refuse(rejection)),
+            Err(error) => {
+                // It is loaded in part, and does not know which.
+                self.shelf = Shelf::unopened();
+                Err(error.into())
+            }
+        }
     }
 
     fn accept(&mut self, prepared: &Prepared) -> Result<Added, SubmitError> {
         let Command { mode, event } = &prepared.command;
         let decided_on = (*mode == Mode::Intent).then(|| self.decided_on());
         let body = Body::Fact { mode: *mode, event: event.clone(), decided_on };
-        let origin = match &prepared.source {
-            Source::Native => Origin::Native,
-            Source::Epcis { mapping_version, original } => Origin::Epcis { mapping_version: *mapping_version, original },
-        };
-        let entry = self.encode(&body, &prepared.keys, prepared.content, origin)?;
+        let entry = self.encode(&body, &prepared.keys, prepared.content, prepared.source.origin())?;
         if self.overflows(&entry) {
             return Ok(Added::Full);
         }
@@ -498,7 +506,7 @@ impl Decider {
             rejection,
             decided_on: self.decided_on(),
         };
-        let entry = self.encode(&body, &key::keys_of(&body), prepared.content, Origin::Native)?;
+        let entry = self.encode(&body, &key::keys_of(&body), prepared.content, prepared.source.origin())?;
         if self.overflows(&entry) {
             return Ok(Added::Full);
         }

@@ -47,6 +47,10 @@ pub(crate) struct Shelf {
     book: Book,
     loaded: FxHashSet<Key>,
     applied: FxHashSet<u64>,
+    /// What was loaded around, with all its neighbours; what changed since is stale.
+    gathered: FxHashSet<Next>,
+    stale: Vec<Next>,
+    holds: bool,
     master: Option<MasterData>,
 }
 
@@ -62,7 +66,15 @@ impl Shelf {
 
     /// An empty book that has to be opened before it is used.
     pub(crate) fn unopened() -> Self {
-        Self { book: Book::new(), loaded: FxHashSet::default(), applied: FxHashSet::default(), master: None }
+        Self {
+            book: Book::new(),
+            loaded: FxHashSet::default(),
+            applied: FxHashSet::default(),
+            gathered: FxHashSet::default(),
+            stale: Vec::new(),
+            holds: false,
+            master: None,
+        }
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -86,8 +98,22 @@ impl Shelf {
             return false;
         }
         self.book.apply(recorded);
-        if self.book.take_touched().everything {
+        let touched = self.book.take_touched();
+        if touched.everything {
             self.master = None;
+        }
+        let batches = touched.batches.into_iter().map(Next::Batch);
+        let places = touched.places.into_iter().flat_map(|place| [Next::Place(place), Next::Contents(place)]);
+        let runs = touched.runs.into_iter().map(Next::Run);
+        for next in batches.chain(places).chain(runs) {
+            if self.gathered.remove(&next) {
+                self.stale.push(next);
+            }
+        }
+        if !self.holds && !self.book.hold_deeds().is_empty() {
+            // From now on ancestors matter, also those of what was gathered.
+            self.holds = true;
+            self.stale.extend(self.gathered.drain());
         }
         true
     }
@@ -172,7 +198,10 @@ impl Shelf {
         for effect in event.effects() {
             self.touch_effect(&effect, &mut todo, frames, pending)?;
         }
-        while let Some(next) = todo.queue.pop() {
+        while let Some(next) = todo.queue.pop().or_else(|| self.stale.pop()) {
+            if !self.gathered.insert(next) {
+                continue;
+            }
             match next {
                 Next::Batch(batch) => self.gather_batch(batch, &mut todo, frames, pending)?,
                 Next::Place(place) => self.gather_place(place, &mut todo, frames, pending)?,
@@ -269,18 +298,17 @@ impl Shelf {
         let mut names = vec![batch];
         names.extend(self.book.pseudo_of(self.book.code_of(batch)));
         let flows: Vec<FlowIx> = names.into_iter().flat_map(|name| self.book.flows_of_batch(name)).collect();
-        let ancestors = !self.book.hold_deeds().is_empty();
         for flow in flows {
             let row = *self.book.stated(flow);
             for (end, out) in [(row.from.kind(), true), (row.to.kind(), false)] {
                 match end {
                     EndKind::Place(place) => match self.book.place_kind(place) {
                         PlaceKind::Container | PlaceKind::Transit => todo.push(Next::Place(place)),
-                        PlaceKind::Vessel if out && ancestors => todo.push(Next::Contents(place)),
+                        PlaceKind::Vessel if out && self.holds => todo.push(Next::Contents(place)),
                         _ => {}
                     },
                     // A hold on what it was made of covers it.
-                    EndKind::Run(run) if out && ancestors => todo.push(Next::Run(run)),
+                    EndKind::Run(run) if out && self.holds => todo.push(Next::Run(run)),
                     _ => {}
                 }
             }
@@ -381,14 +409,11 @@ enum Next {
 #[derive(Debug, Default)]
 struct Todo {
     queue: Vec<Next>,
-    seen: FxHashSet<Next>,
 }
 
 impl Todo {
     fn push(&mut self, next: Next) {
-        if self.seen.insert(next) {
-            self.queue.push(next);
-        }
+        self.queue.push(next);
     }
 
     fn batch(&mut self, batch: BatchIx) {

@@ -26,4 +26,5 @@ mod wire_schemas;
 mod handler_capture;
 mod handler_commits;
 mod handler_intents;
+mod handler_overdraw;
 mod handler_plant;

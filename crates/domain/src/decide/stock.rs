@@ -4,6 +4,7 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::book::{BatchIx, Deed, EndKind, PlaceIx, PlaceKind};
+use crate::effect::Phase;
 use crate::fact::CleanGrade;
 use crate::quantity::{Ratio, Stated};
 use crate::settle::{Measure, Node, Settled, Settlement, Settler};
@@ -15,12 +16,43 @@ pub(super) struct Stock {
     pub(super) measure: Measure,
     slices: FxHashMap<PlaceIx, Course>,
     taken: FxHashMap<PlaceIx, Ratio>,
+    seen: Vec<Seen>,
+}
+
+/// A sighting that was covered by what was there: what is taken before it would have to come from elsewhere.
+#[derive(Debug)]
+struct Seen {
+    at: i64,
+    covered: Ratio,
+    /// Where it was covered.
+    places: Vec<PlaceIx>,
+}
+
+/// Where a step stands among those of its instant: the source's sequence, phase, event id, leg.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank(pub(super) u64, pub(super) Phase, pub(super) String, pub(super) u16);
+
+impl Rank {
+    fn of(settler: &Settler<'_>, settled: &Settled) -> Self {
+        let book = settler.book();
+        let fact = book.fact(settled.fact);
+        let (phase, leg) = match settled.stated {
+            Some(flow) => (book.stated(flow).phase, book.stated(flow).leg),
+            None => {
+                let counted = book.deeds_of_fact(settled.fact).any(|deed| matches!(deed, Deed::Count { .. }));
+                (if counted { Phase::Count } else { Phase::Sourceless }, 0)
+            }
+        };
+        Self(fact.sequence, phase, book.event_id_text(settled.fact).to_owned(), leg)
+    }
 }
 
 /// A slice's balance at the end of each instant at which it changed.
 #[derive(Debug, Default)]
 struct Course {
     points: Vec<(i64, i128)>,
+    /// The changes at the decision's own instant, in their order.
+    ties: Vec<(Rank, i128)>,
     /// Something of unknown quantity lies there: it covers whatever is asked.
     open: bool,
 }
@@ -37,6 +69,12 @@ impl Course {
         }
     }
 
+    /// Just before a step.
+    fn before(&self, instant: i64, rank: &Rank) -> i128 {
+        let ties = self.ties.iter().filter(|tie| tie.0 < *rank).map(|tie| tie.1);
+        self.at(instant.saturating_sub(1)) + ties.sum::<i128>()
+    }
+
     fn at(&self, instant: i64) -> i128 {
         let upto = self.points.partition_point(|point| point.0 <= instant);
         upto.checked_sub(1).map_or(0, |last| self.points[last].1)
@@ -49,14 +87,20 @@ impl Course {
 }
 
 impl Stock {
-    pub(super) fn of(settler: &Settler<'_>, settled: &Settlement) -> Self {
+    /// What a settlement leaves for a decision about an instant.
+    pub(super) fn of(settler: &Settler<'_>, settled: &Settlement, instant: i64) -> Self {
         let mut slices: FxHashMap<PlaceIx, Course> = FxHashMap::default();
         for flow in settled.flows.iter().filter(|flow| flow.in_book()) {
             for (node, sign) in [(flow.from, -1), (flow.to, 1)] {
                 let Node::Place(place) = node else { continue };
                 let course = slices.entry(place).or_default();
                 match flow.amount {
-                    Some(amount) => course.change(flow.at, sign * amount),
+                    Some(amount) => {
+                        course.change(flow.at, sign * amount);
+                        if flow.at == instant {
+                            course.ties.push((Rank::of(settler, flow), sign * amount));
+                        }
+                    }
                     // What is emptied takes the unknown rest along.
                     None => course.open = sign > 0 || (course.open && flow.stated.is_some()),
                 }
@@ -74,7 +118,34 @@ impl Stock {
                 course.open &= settled.flows.iter().any(|flow| unknown_in(flow) && flow.at > counted);
             }
         }
-        Self { measure: settled.measure, slices, taken: FxHashMap::default() }
+        let mut stock = Self { measure: settled.measure, slices, taken: FxHashMap::default(), seen: Vec::new() };
+        stock.seen = stock.sightings(settler, settled);
+        stock
+    }
+
+    fn sightings(&self, settler: &Settler<'_>, settled: &Settlement) -> Vec<Seen> {
+        let book = settler.book();
+        let mut seen = Vec::new();
+        let names = std::iter::once(settled.batch).chain(settler.aliases(settled.batch));
+        for flow in names.flat_map(|name| book.flows_of_batch(name)) {
+            let row = book.stated(flow);
+            let (EndKind::Sighting, EndKind::Place(there)) = (row.from.kind(), row.to.kind()) else { continue };
+            if !book.in_force(row.fact, settler.known()) {
+                continue;
+            }
+            let second = book.extra(flow).and_then(|extra| extra.second);
+            let said = amount_in(settler, Some(settled.batch), self.measure.base, (row.quantity, second));
+            let Some((said, _)) = said else { continue };
+            let moved = settled.flows.iter().filter(|other| other.stated == Some(flow) && other.in_book());
+            let moved = self.measure.value(moved.filter_map(|other| other.amount).sum());
+            let at = book.fact(row.fact).instant;
+            let key = crate::settle::Key::end_of(at);
+            let places = self.places().into_iter().filter(|place| *place == there || settler.lies_in(*place, there, key));
+            if let Some(covered) = said.sub(moved).filter(|covered| covered.is_positive()) {
+                seen.push(Seen { at, covered, places: places.collect() });
+            }
+        }
+        seen
     }
 
     /// Every place that the batch ever was at, in a stable order.
@@ -93,9 +164,21 @@ impl Stock {
         self.left(place, self.slices.get(&place).map_or(0, |course| course.at(instant)))
     }
 
-    /// The most that can be taken at an instant without a shortage then or later.
-    pub(super) fn spare(&self, place: PlaceIx, instant: i64) -> Ratio {
-        self.left(place, self.slices.get(&place).map_or(0, |course| course.least_from(instant)))
+    /// What lies there just before a step.
+    pub(super) fn before(&self, place: PlaceIx, instant: i64, rank: &Rank) -> Ratio {
+        self.left(place, self.slices.get(&place).map_or(0, |course| course.before(instant, rank)))
+    }
+
+    /// The most that a step can take without a shortage then or later.
+    pub(super) fn spare(&self, place: PlaceIx, instant: i64, rank: &Rank) -> Ratio {
+        let Some(course) = self.slices.get(&place) else { return Ratio::ZERO };
+        let mut spare = self.left(place, course.before(instant, rank).min(course.least_from(instant)));
+        for seen in self.seen.iter().filter(|seen| seen.at >= instant && seen.places.contains(&place)) {
+            let present = seen.places.iter().try_fold(Ratio::ZERO, |sum, other| sum.add(self.at(*other, seen.at)));
+            let beyond = present.and_then(|present| present.sub(seen.covered)).unwrap_or(Ratio::ZERO);
+            spare = spare.min(beyond.max(Ratio::ZERO));
+        }
+        spare
     }
 
     fn left(&self, place: PlaceIx, balance: i128) -> Ratio {
