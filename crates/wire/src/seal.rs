@@ -185,7 +185,7 @@ impl<'a> SealedValue<'a> {
         }
         let stated = bytes.get(LENGTH..CIPHERTEXT).and_then(|field| <[u8; 4]>::try_from(field).ok());
         let stated = u32::from_be_bytes(stated.ok_or(SealedFormError::Length)?) as usize;
-        let fits = stated >= TAG_LEN && stated <= PLAIN_MAX + TAG_LEN && bytes.len() - CIPHERTEXT == stated;
+        let fits = (TAG_LEN..=PLAIN_MAX + TAG_LEN).contains(&stated) && bytes.len() - CIPHERTEXT == stated;
         if fits { Ok(Self { bytes }) } else { Err(SealedFormError::Length) }
     }
 

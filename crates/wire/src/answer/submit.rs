@@ -88,6 +88,7 @@ pub enum Outcome {
 /// The first answer to a command that came again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
+#[expect(clippy::large_enum_variant, reason = "made once for an answer, and printed at once")]
 pub enum First {
     /// It was recorded.
     Recorded {
