@@ -111,7 +111,16 @@ fn unknown_quantities_change_no_balance_and_are_marked() {
     assert_eq!(w.book(Bounds::ALL), "A@dock -5?, A@transit:SH 5");
     assert_eq!(w.exceptions().into_iter().collect::<Vec<_>>(), ["quantity unknown: A@dock by e1"], "not overdrawn");
     w.count(20, "A 7", "dock");
-    assert_eq!(w.book(Bounds::ALL), "A@dock -5, A@transit:SH 5", "counted: known again");
+    assert_eq!(w.book(Bounds::ALL), "A@dock 7, A@transit:SH 5", "counted: known again");
+    assert_eq!(w.exceptions().len(), 1, "what was unknown does not differ");
+    // Emptied instead: what was below zero is made zero first.
+    let mut emptied = World::default();
+    emptied.tell(-5, Fact::ContainerMoved { containers: vec![container("P")], to: place("dock") });
+    emptied.receive(0, "A ?", "dock");
+    emptied.pack(5, "A ? @dock", "P");
+    emptied.go(10, "A 5 @container:P", "line");
+    emptied.tell(20, Fact::ContainerEmptied { container: container("P") });
+    assert_eq!(emptied.book(Bounds::ALL), "A@dock 0?, A@line 5");
 }
 
 #[test]
@@ -306,6 +315,46 @@ fn corrections_form_a_tree() {
     w.correct(80, "e9", None);
     w.correct(90, "e8", None);
     assert_eq!(w.book(Bounds::ALL), "A@dock 20", "a circle of corrections is dead");
+}
+
+#[test]
+fn what_supersedes_a_supersession_keeps_the_original_out() {
+    let mut w = World::default();
+    let more = |kilograms: &str| Fact::Disposed { lines: lines(kilograms), sink: lotline_domain::id::Sink::Loss };
+    w.receive(0, "A 100", "dock");
+    w.tell(10, more("A 1 @dock"));
+    w.correct(20, "e2", Some((10, more("A 2 @dock"))));
+    assert_eq!(w.book(Bounds::ALL), "A@dock 98");
+    w.correct(30, "e3", Some((10, more("A 4 @dock"))));
+    assert_eq!(w.book(Bounds::ALL), "A@dock 96");
+    w.correct(40, "e4", None);
+    assert_eq!(w.book(Bounds::ALL), "A@dock 98", "the earlier replacement stands again");
+    w.correct(50, "e3", None);
+    assert_eq!(w.book(Bounds::ALL), "A@dock 99", "and without it the original");
+    w.correct(60, "e6", Some((60, more("A 10 @dock"))));
+    assert_eq!(w.book(Bounds::ALL), "A@dock 88", "a void that is superseded no longer voids");
+}
+
+#[test]
+fn an_adjustment_speaks_of_that_very_place() {
+    let mut w = World::default();
+    w.receive(0, "A 10", "line");
+    w.pack(10, "A 10 @line", "P");
+    let difference =
+        lotline_domain::quantity::Difference::new((-4).into(), lotline_domain::unit::Unit::KILOGRAM).unwrap();
+    w.tell(20, Fact::Adjusted { at: place("line"), batch: batch("A"), difference, reason: None });
+    assert_eq!(w.book(Bounds::ALL), "A@container:P 10, A@line -4");
+}
+
+#[test]
+fn what_a_suspect_put_into_a_run_is_certain_from_wherever_it_was() {
+    let mut w = World::default();
+    w.receive(0, "A 10", "x");
+    w.receive(1, "A 10", "y");
+    w.run(10, "1", "A 5", "F 5 @line");
+    assert_eq!(w.forward("A"), "F");
+    let from_x = w.settled().trace_slice(&batch("A"), &place("x"), at(0));
+    assert_eq!(from_x.batches[&name("F")], lotline_testkit::naive::Tier::Possible);
 }
 
 #[test]

@@ -18,7 +18,7 @@ impl Settled {
         self.slices.entry((batch.clone(), place.clone())).or_default()
     }
 
-    /// Books one flow. Returns its index.
+    /// Books one flow, and pays what left from nobody knows where. Returns its index.
     pub(super) fn flow(
         &mut self,
         batch: &Batch,
@@ -28,13 +28,33 @@ impl Settled {
         assumed: bool,
         now: &Now,
     ) -> usize {
+        let (index, paid) = self.flow_alone(batch, from.clone(), to.clone(), amount.clone(), assumed, now);
+        if let Node::Slice(_, place) = &to {
+            self.pay_unplaced(batch, &from, place, amount.map(|amount| amount - paid), now);
+        }
+        index
+    }
+
+    /// Books one flow. Returns its index and how much of it paid debts of the entered slice.
+    pub(super) fn flow_alone(
+        &mut self,
+        batch: &Batch,
+        from: Node,
+        to: Node,
+        amount: Option<Number>,
+        assumed: bool,
+        now: &Now,
+    ) -> (usize, Number) {
         let at = now.key.instant;
-        if let Node::Slice(_, place) = &from {
+        let from_text = from.text();
+        if let Node::Slice(_, place) = &from
+            && from != to
+        {
             self.take(batch, place, amount.as_ref(), assumed, now);
         }
         let index = self.record(Flow {
             batch: batch.clone(),
-            from: from.clone(),
+            from,
             to: to.clone(),
             amount: amount.clone(),
             at,
@@ -46,14 +66,17 @@ impl Settled {
             leg: now.key.leg,
             kind: now.kind,
         });
-        if amount.is_none() {
+        // A move onto itself is none.
+        if amount.is_none() && from_text != to.text() {
             self.discrepancy("quantity unknown", batch, &to.text(), &now.key.event);
         }
-        if let Node::Slice(_, place) = &to {
-            let paid = self.put(batch, place, amount.as_ref(), assumed, index, now);
-            self.pay_unplaced(batch, &from, place, amount.map(|amount| amount - paid), now);
-        }
-        index
+        let paid = match &to {
+            Node::Slice(_, place) if from_text != to.text() => {
+                self.put(batch, place, amount.as_ref(), assumed, index, now)
+            }
+            _ => zero(),
+        };
+        (index, paid)
     }
 
     pub(super) fn record(&mut self, flow: Flow) -> usize {
@@ -86,6 +109,8 @@ impl Settled {
         }
         if assumed {
             book.assumed = true;
+        }
+        if assumed || now.latest != at {
             book.disturbed.push(at);
         }
     }
@@ -117,9 +142,11 @@ impl Settled {
                 self.flows[flow].counts_from = counts_from;
             }
         }
+        let book = self.book_mut(batch, place);
         if assumed {
-            let book = self.book_mut(batch, place);
             book.assumed = true;
+        }
+        if assumed || now.latest != at {
             book.disturbed.push(at);
         }
         paid

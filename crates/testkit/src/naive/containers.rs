@@ -52,10 +52,15 @@ impl Settled {
         if let (true, Some(from)) = (first && self.is_first_packing(container, now), &from) {
             self.standing.pack_first(container, from);
         }
-        // CHOICE: compared are the places where container and goods stand in the end, and these exactly.
+        // Compared are the places where container and goods stand in the end; one in the other is no difference.
         let stated = at.cloned().or(from).map(|place| self.standing.root(&place));
         let stands = self.standing.root(&here);
-        if stated.is_some_and(|stated| stated != stands && stands != Place::Unplaced) {
+        let apart = |stated: &Place| {
+            *stated != stands
+                && !self.standing.is_within(stated, &stands, &self.sites)
+                && !self.standing.is_within(&stands, stated, &self.sites)
+        };
+        if stands != Place::Unplaced && stated.is_some_and(|stated| apart(&stated)) {
             self.discrepancy("container is elsewhere", batch, &here.to_string(), &now.key.event);
         }
         // CHOICE: re-used is what has been outside since its present content came in.
@@ -75,6 +80,9 @@ impl Settled {
         let batches: Vec<Batch> =
             self.slices.keys().filter(|(_, at)| at == place).map(|(batch, _)| batch.clone()).collect();
         for batch in batches {
+            if self.book(&batch, place).open && self.book(&batch, place).balance < zero() {
+                self.set_unknown(&batch, place, &zero(), now);
+            }
             let book = self.book(&batch, place);
             let (from, to) = (Node::Slice(batch.clone(), place.clone()), self.target(&batch, to));
             if book.balance > zero() {
@@ -117,6 +125,11 @@ impl Settled {
             Target::WhereStands(outer) => self.standing.of(outer),
             Target::Run(_) => return,
         };
+        // Seen in a wider place than where it stands: it stands there still.
+        let here = Place::Container(container.clone());
+        if *reason == Reason::Seen && self.standing.is_within(&here, &to, &self.sites) {
+            return;
+        }
         self.put_container(container, &to, now);
     }
 

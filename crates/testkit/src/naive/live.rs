@@ -44,41 +44,36 @@ pub fn live(events: &[(u64, Event)], known: u64) -> (Vec<Live>, BTreeSet<Discrep
     let corrections = Corrections::of(&by_id);
     let mut live = Vec::new();
     for event in by_id.values() {
-        if corrections.is_dead(&event.id) {
-            continue;
-        }
-        if let Fact::Corrected { target, .. } = &event.fact {
-            if !by_id.contains_key(target) {
-                exceptions.insert(exception("correction of an unknown fact", &event.id));
-            }
-            continue;
-        }
-        live.push(Live {
-            id: event.id.clone(),
-            occurred_at: event.occurred_at,
-            sequence: event.sequence,
-            fact: event.fact.clone(),
-        });
-    }
-    for target in by_id.keys() {
-        let rivals = corrections.live_rivals(target);
-        let Some(winner) = rivals.iter().max_by_key(|event| (event.occurred_at.instant, &event.id)) else { continue };
-        let supersedes =
-            |event: &&Event| matches!(event.fact, Fact::Corrected { correction: Correction::Supersede { .. }, .. });
-        if rivals.len() > 1 && rivals.iter().any(supersedes) {
+        let rivals = corrections.live_rivals(&event.id);
+        if let Some(winner) = corrections.winner(&event.id)
+            && rivals.len() > 1
+            && rivals.iter().any(|rival| replacement(rival).is_some())
+        {
             // CHOICE: the causing fact is the correction that wins.
             exceptions.insert(exception("competing corrections", &winner.id));
         }
-        if let Fact::Corrected { correction: Correction::Supersede { occurred_at, fact }, .. } = &winner.fact {
-            // CHOICE: a replacement that is itself a correction has no effect.
-            if !matches!(**fact, Fact::Corrected { .. }) {
-                live.push(Live {
-                    id: winner.id.clone(),
-                    occurred_at: *occurred_at,
-                    sequence: winner.sequence,
-                    fact: (**fact).clone(),
-                });
+        match &event.fact {
+            Fact::Corrected { target, .. } if !by_id.contains_key(target) => {
+                if corrections.is_live(event) {
+                    exceptions.insert(exception("correction of an unknown fact", &event.id));
+                }
             }
+            Fact::Corrected { .. } => {}
+            fact => match corrections.winner(&event.id) {
+                None => live.push(Live {
+                    id: event.id.clone(),
+                    occurred_at: event.occurred_at,
+                    sequence: event.sequence,
+                    fact: fact.clone(),
+                }),
+                Some(winner) => live.extend(corrections.stand_in(winner)),
+            },
+        }
+        // A void that is superseded no longer voids, and what replaces it stands by itself.
+        if let (Fact::Corrected { correction: Correction::Void, .. }, Some(winner)) =
+            (&event.fact, corrections.winner(&event.id))
+        {
+            live.extend(corrections.stand_in(winner));
         }
     }
     live.sort_by(|a, b| a.order().cmp(&b.order()));
@@ -87,6 +82,13 @@ pub fn live(events: &[(u64, Event)], known: u64) -> (Vec<Live>, BTreeSet<Discrep
 
 fn exception(kind: &'static str, cause: &EventId) -> Discrepancy {
     Discrepancy { kind, batch: String::new(), place: String::new(), cause: cause.to_string() }
+}
+
+fn replacement(event: &Event) -> Option<(OccurredAt, &Fact)> {
+    match &event.fact {
+        Fact::Corrected { correction: Correction::Supersede { occurred_at, fact }, .. } => Some((*occurred_at, fact)),
+        _ => None,
+    }
 }
 
 struct Corrections<'a> {
@@ -107,14 +109,33 @@ impl<'a> Corrections<'a> {
         corrections
     }
 
-    /// Dead while a live correction of it is known, and always in a cycle.
-    fn is_dead(&self, id: &EventId) -> bool {
-        self.in_cycle(id) || !self.live_rivals(id).is_empty()
+    /// A correction lives while no void of it wins and it is in no cycle. One that is superseded lives on
+    /// if it supersedes itself: it keeps its target out.
+    fn is_live(&self, correction: &Event) -> bool {
+        let superseded = || self.winner(&correction.id);
+        !self.in_cycle(&correction.id)
+            && superseded().is_none_or(|winner| replacement(winner).is_some() && replacement(correction).is_some())
     }
 
     fn live_rivals(&self, target: &EventId) -> Vec<&'a Event> {
         let of = self.of.get(target).map_or(&[][..], Vec::as_slice);
-        of.iter().filter(|event| !self.is_dead(&event.id)).copied().collect()
+        of.iter().filter(|event| self.is_live(event)).copied().collect()
+    }
+
+    /// Of several live corrections the latest declared one, then the greatest id.
+    fn winner(&self, target: &EventId) -> Option<&'a Event> {
+        self.live_rivals(target).into_iter().max_by_key(|event| (event.occurred_at.instant, &event.id))
+    }
+
+    /// What stands in the place of what a supersession corrects: its replacement, or what supersedes that.
+    fn stand_in(&self, winner: &'a Event) -> Option<Live> {
+        let (occurred_at, fact) = replacement(winner)?;
+        if let Some(later) = self.winner(&winner.id) {
+            return self.stand_in(later);
+        }
+        // A replacement is never itself a correction.
+        let plain = !matches!(fact, Fact::Corrected { .. });
+        plain.then(|| Live { id: winner.id.clone(), occurred_at, sequence: winner.sequence, fact: fact.clone() })
     }
 
     /// Each correction has one target: following them from a member of a cycle comes back to it.

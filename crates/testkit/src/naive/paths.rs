@@ -80,7 +80,9 @@ fn steps_from(settled: &Settled, (batch, place, moment, tier, made): &State, fro
         }
         let leaves = episode(settled, batch, place, flow.at);
         if from_start {
-            let step = if flow.assumed || flow.possible { Tier::Possible } else { Tier::Certain };
+            let wholly = matches!(&flow.to, Node::Run(_) | Node::Slice(_, Place::Vessel(_)));
+            let sure = !flow.possible && (!flow.assumed || wholly);
+            let step = if sure { Tier::Certain } else { Tier::Possible };
             states.extend(ends(settled, index, step, *made));
         } else if leaves > at {
             states.extend(ends(settled, index, Tier::Cleared, *made));

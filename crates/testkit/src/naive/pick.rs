@@ -1,7 +1,7 @@
 //! Sections 3 and 4: from which slices a flow comes.
 
 use lotline_domain::fact::Destination;
-use lotline_domain::id::{PartyId, Place};
+use lotline_domain::id::{PartyId, Place, Sink};
 
 use super::names::Batch;
 use super::number::{Number, least, zero};
@@ -67,11 +67,24 @@ impl Settled {
     pub fn pick_named(&self, batch: &Batch, named: &Place, to: &Node, amount: Option<&Number>) -> Picked {
         let mut picked = Picked::default();
         let Some(amount) = amount else {
-            picked.picks.push(Pick { place: named.clone(), amount: None, assumed: false });
+            // What is loose there, else what lies in it; else the very slice, and nobody knows from where.
             picked.rest = Some(zero());
+            let below = self.candidates(batch, |place| {
+                self.standing.is_within(place, named, &self.sites) && Node::Slice(batch.clone(), place.clone()) != *to
+            });
+            match below.as_slice() {
+                [first, others @ ..] if !self.book(batch, named).has_some() => {
+                    picked.picks.push(Pick { place: first.clone(), amount: None, assumed: !others.is_empty() });
+                    picked.ambiguous = !others.is_empty();
+                    picked.links.extend_from_slice(others);
+                }
+                _ => picked.picks.push(Pick { place: named.clone(), amount: None, assumed: false }),
+            }
             return picked;
         };
-        if matches!(named, Place::Vessel(_) | Place::Sink(_)) || *amount == zero() {
+        // An adjustment speaks of that very place alone.
+        let adjusts = matches!(to, Node::Slice(_, Place::Sink(Sink::Adjustment)));
+        if adjusts || matches!(named, Place::Vessel(_) | Place::Sink(_)) || *amount == zero() {
             picked.picks.push(Pick { place: named.clone(), amount: Some(amount.clone()), assumed: false });
             picked.rest = Some(zero());
             return picked;

@@ -245,6 +245,14 @@ impl Settled {
             Source::Supplier(party) => self.supplied(batch, party, to, amount, now),
             Source::Named(place) => {
                 let picked = self.pick_named(batch, place, &to, amount.as_ref());
+                let plain = !matches!(place, Place::Vessel(_) | Place::Sink(_));
+                if plain
+                    && amount.is_none()
+                    && picked.picks.iter().any(|pick| pick.place == *place)
+                    && !self.book(batch, place).has_some()
+                {
+                    self.want(batch, place, now);
+                }
                 self.settle_picked(batch, picked, to, reason, Some(place), now);
             }
             Source::NotStated => {
@@ -300,6 +308,10 @@ impl Settled {
             self.discrepancy("source ambiguous", batch, &place, &now.key.event);
         }
         for pick in picked.picks {
+            // A move onto itself is none.
+            if Node::Slice(batch.clone(), pick.place.clone()) == to {
+                continue;
+            }
             self.flow(batch, Node::Slice(batch.clone(), pick.place), to.clone(), pick.amount, pick.assumed, now);
         }
         for place in picked.links {
@@ -348,21 +360,45 @@ impl Settled {
         self.wants.push(want);
     }
 
-    /// Ruling 29: a count is compared with the book of its own moment, and changes nothing.
+    /// A book of unknown content is set, from or to `unexplained`. CHOICE: that pays no debt of `unplaced`
+    /// and needs no possible links: the unknown inflow is the explanation.
+    pub(super) fn set_unknown(&mut self, batch: &Batch, place: &Place, to: &Number, now: &Now) {
+        let difference = to - self.book(batch, place).balance;
+        let (here, sink) =
+            (Node::Slice(batch.clone(), place.clone()), Node::Slice(batch.clone(), Place::Sink(Sink::Unexplained)));
+        let (from, to) = if difference > zero() { (sink, here) } else { (here, sink) };
+        if difference != zero() {
+            let amount = if difference > zero() { difference } else { -difference };
+            self.flow_alone(batch, from, to, Some(amount), false, now);
+        }
+    }
+
+    /// Ruling 29: a count is compared with the book of its own moment, whenever asked; the difference goes to
+    /// or comes from `sink:adjustment`.
     fn count(&mut self, batch: &Batch, place: &Place, measure: Measure, now: &Now) {
         let Some(counted) = self.base_amount(batch, measure, &place.to_string(), now) else { return };
         let balance = self.balance(batch, place);
         let at = now.key.instant;
-        let book = self.book_mut(batch, place);
-        // CHOICE: a book of unknown content does not differ; the count ends its being unknown.
-        let differs = !book.open && counted != balance;
-        book.close(at);
-        if differs {
-            book.disturbed.push(at);
+        if self.book(batch, place).open {
+            self.set_unknown(batch, place, &counted, now);
+            self.book_mut(batch, place).close(at);
+            return;
+        }
+        if matches!(place, Place::Vessel(_)) {
+            return;
+        }
+        self.book_mut(batch, place).close(at);
+        if counted != balance {
             self.discrepancy("count differs", batch, &place.to_string(), &now.key.event);
+            let (here, sink) =
+                (Node::Slice(batch.clone(), place.clone()), Node::Slice(batch.clone(), Place::Sink(Sink::Adjustment)));
             if counted > balance {
                 self.want(batch, place, now);
+                self.flow(batch, sink, here, Some(counted - balance), false, now);
+            } else {
+                self.flow(batch, here, sink, Some(balance - counted), false, now);
             }
+            self.book_mut(batch, place).disturbed.push(at);
         }
     }
 

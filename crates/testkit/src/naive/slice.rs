@@ -175,18 +175,17 @@ impl SliceBook {
         before.is_some_and(|moment| moment.unknown || moment.balance != zero())
     }
 
-    /// Section 8: the instants at whose end an undisturbed book stood at exactly zero.
+    /// Section 8: the instants at whose end the balance of an undisturbed slice was exactly zero.
     pub fn ends(&self) -> Vec<Instant> {
-        let first = |instants: &[Instant]| instants.iter().min().copied();
-        let negative = self.negative().map(|interval| interval.began).min();
-        let disturbed = [first(&self.disturbed), negative].into_iter().flatten().min();
         let mut ends = Vec::new();
+        if !self.disturbed.is_empty() || self.negative().next().is_some() {
+            return ends;
+        }
         for (index, moment) in self.history.iter().enumerate() {
             let last_of_instant = self.history.get(index + 1).is_none_or(|next| next.at != moment.at);
-            let undisturbed = disturbed.is_none_or(|disturbed| disturbed > moment.at);
             let begun = ends.last().copied();
             let entered = self.inflows.iter().any(|at| *at <= moment.at && begun.is_none_or(|end| *at > end));
-            if last_of_instant && undisturbed && entered && moment.balance == zero() {
+            if last_of_instant && entered && moment.balance == zero() {
                 ends.push(moment.at);
             }
         }

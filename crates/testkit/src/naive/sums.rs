@@ -150,8 +150,12 @@ impl Settled {
         self.live.iter().any(|live| live.id == *event && matches!(live.fact, Fact::Received { from: Some(_), .. }))
     }
 
+    fn is_count(&self, event: &EventId) -> bool {
+        self.live.iter().any(|live| live.id == *event && matches!(live.fact, Fact::Counted { .. }))
+    }
+
     /// What settlement itself let in and out of a batch, beyond the statements of facts: from suppliers
-    /// that no receipt names, from and to `unexplained`, and the content of draws.
+    /// that no receipt names, from and to `unexplained`, the differences of counts, and the content of draws.
     pub fn beyond_facts(&self, batch: &BatchRef) -> Number {
         let mut sum = zero();
         for flow in self.flows.iter().filter(|flow| flow.batch == *batch && !flow.possible) {
@@ -162,6 +166,9 @@ impl Settled {
                 (from, _) if unexplained(from) => sum += amount,
                 (_, to) if unexplained(to) => sum -= amount,
                 (_, Node::Draw(..)) => sum -= amount,
+                // What a count found is no statement of how much moved.
+                (Node::Slice(_, Place::Sink(Sink::Adjustment)), _) if self.is_count(&flow.cause) => sum += amount,
+                (_, Node::Slice(_, Place::Sink(Sink::Adjustment))) if self.is_count(&flow.cause) => sum -= amount,
                 // A receipt of what its supplier had already only moves it.
                 (Node::Slice(_, Place::Party(_)), _) if self.is_receipt(&flow.cause) => sum -= amount,
                 _ => {}

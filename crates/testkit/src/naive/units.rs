@@ -131,8 +131,9 @@ impl Units {
             return *unit;
         }
         let used = self.used.get(batch);
-        let uses =
-            |dimension: Dimension| used.is_some_and(|units| units.iter().any(|unit| unit.dimension() == dimension));
+        let uses = |dimension: Dimension| {
+            used.is_some_and(|units| units.iter().any(|unit| unit.dimension() == dimension && unit.ratio().is_some()))
+        };
         let first = ORDER.into_iter().find(|dimension| uses(*dimension)).and_then(base_of);
         let least = || used.and_then(|units| units.first().copied());
         first.or_else(least).unwrap_or(Unit::KILOGRAM)

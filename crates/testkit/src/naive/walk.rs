@@ -66,6 +66,8 @@ pub struct Walk<'a> {
     runs: BTreeMap<RunId, Run>,
     pass: Pass<'a>,
     follow_codes: bool,
+    /// It started from whole batches, and not from a slice.
+    whole: bool,
     pub moments: BTreeMap<Spot, [Option<Instant>; 3]>,
     /// Flows that were followed, by index, with the best tier.
     pub followed: BTreeMap<usize, Tier>,
@@ -87,6 +89,7 @@ impl<'a> Walk<'a> {
             runs,
             pass,
             follow_codes,
+            whole: false,
             moments: BTreeMap::new(),
             followed: BTreeMap::new(),
             episodes,
@@ -105,6 +108,7 @@ impl<'a> Walk<'a> {
 
     /// All slices of a batch from a moment on, in all their episodes.
     pub fn start(&mut self, batch: &Batch) {
+        self.whole = true;
         self.reach_all(batch, Tier::Certain, Instant::MIN, false);
         self.by_codes(batch, Tier::Certain, Instant::MIN, false);
     }
@@ -187,7 +191,10 @@ impl<'a> Walk<'a> {
                     .is_some_and(|book| book.had_before(moment))
             };
             let timely = flow.at > moment || (flow.at == moment && !had());
-            let step = if timely && !flow.assumed && !flow.possible { Tier::Certain } else { Tier::Possible };
+            // What a suspect batch itself put into a run or a vessel: every candidate is a slice of it.
+            let wholly = moment == Instant::MIN && matches!(&flow.to, Node::Run(_) | Node::Slice(_, Place::Vessel(_)));
+            let picked = !flow.assumed || (wholly && self.whole);
+            let step = if timely && picked && !flow.possible { Tier::Certain } else { Tier::Possible };
             self.follow(index, tier.min(step), spot.made);
         }
     }
