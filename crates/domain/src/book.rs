@@ -14,16 +14,18 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::command::{Body, Recorded};
 use crate::effect::{Effect, Flow, Origin, Target};
 use crate::fact::{Correction, Destination, Event, Fact, FactorScope, HoldTarget, ReleaseTarget};
-use crate::id::{BatchCode, BatchId, BatchRef, EventId, Generation, HoldId, ItemId, PartyId, Place, RunId, RunName, Sink, SourceId};
+use crate::id::{
+    BatchCode, BatchId, BatchRef, EventId, Generation, HoldId, ItemId, PartyId, Place, RunId, RunName, Sink, SourceId,
+};
 use crate::quantity::Ratio;
 use crate::time::{CommitNo, Instant, OccurredAt, Position};
 
 pub use self::export::{LoadError, Mark, NameTable, Parts, TextColumn};
-pub use self::rows::{
-    BatchIx, BatchRow, CorrectionKind, Deed, DeedIx, DeedRow, End, EndKind, FactIx, FactRow, FlowExtra, FlowIx, FlowRow,
-    NONE, NameNo, PlaceIx, PlaceKind, PlaceRow, RunIx, RunRow,
-};
 use self::names::{NameIx, Names, Rows};
+pub use self::rows::{
+    BatchIx, BatchRow, CorrectionKind, Deed, DeedIx, DeedRow, End, EndKind, FactIx, FactRow, FlowExtra, FlowIx,
+    FlowRow, NONE, NameNo, PlaceIx, PlaceKind, PlaceRow, RunIx, RunRow,
+};
 
 /// The bounds of a question: known up to a commit, effective up to an instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,7 +92,9 @@ pub struct Book {
     holds: Vec<DeedIx>,
     master: Vec<DeedIx>,
     labels: Vec<DeedIx>,
-    batches_of_code: FxHashMap<u32, Vec<BatchIx>>,
+    /// Batches by code: the last one of each code, and for each batch the one before it.
+    last_of_code: Vec<u32>,
+    next_of_code: Vec<u32>,
     pseudo_batches: usize,
     without_statuses: bool,
     head: Option<(CommitNo, Position)>,
@@ -254,13 +258,20 @@ impl Book {
             Deed::Move { container, .. } => self.touched.places.push(*container),
             Deed::Empty { place, .. } => self.touched.places.push(*place),
             Deed::Clean { vessel, .. } | Deed::Vessel { vessel, .. } => self.touched.places.push(*vessel),
-            Deed::Count { batch, .. } | Deed::Mention { batch } | Deed::ReleaseBatch { batch } | Deed::Hold { batch, .. } => {
+            Deed::Count { batch, .. }
+            | Deed::Mention { batch }
+            | Deed::ReleaseBatch { batch }
+            | Deed::Hold { batch, .. } => {
                 self.touched.batches.push(*batch);
             }
             Deed::Run { run, .. } => self.touched.runs.push(*run),
             Deed::Bound { shipment, .. } => self.touched.places.push(*shipment),
             Deed::ReleaseHold { .. } => {}
-            Deed::Item { .. } | Deed::Parent { .. } | Deed::Factor { .. } | Deed::Policy { .. } | Deed::Label { .. } => {
+            Deed::Item { .. }
+            | Deed::Parent { .. }
+            | Deed::Factor { .. }
+            | Deed::Policy { .. }
+            | Deed::Label { .. } => {
                 self.touched.everything = true;
             }
         }
@@ -290,7 +301,10 @@ impl Book {
             }
             Effect::RunTold { run, kind, completed, mapping, hold_up_micros, losses } => {
                 let run = self.run_ix(&run);
-                let mapping = mapping.iter().map(|(i, o)| (self.batch_ix(i), self.batch_ix(o))).collect();
+                let mapping: Vec<_> = mapping.iter().map(|(i, o)| (self.batch_ix(i), self.batch_ix(o))).collect();
+                for batch in mapping.iter().flat_map(|(input, output)| [*input, *output]) {
+                    self.batch_deed(fact, 0, batch, Deed::Mention { batch });
+                }
                 let deed = Deed::Run { run, kind, completed, mapping, hold_up_micros, losses };
                 self.touched.runs.push(run);
                 let next = self.run_deeds.get(&run).copied();
@@ -336,13 +350,13 @@ impl Book {
                 let at = self.batch_deed(fact, 0, batch, Deed::ReleaseBatch { batch });
                 self.holds.push(at);
             }
-            Effect::ShipmentBound { shipment, to } => {
+            Effect::ShipmentBound { shipment, to, phase } => {
                 let shipment = self.place_ix(&Place::Transit(shipment));
                 let to = match to {
                     Destination::Party(party) => self.place_ix(&Place::Party(party)),
                     Destination::Location(location) => self.place_ix(&Place::Location(location)),
                 };
-                self.place_deed(fact, 0, shipment, Deed::Bound { shipment, to });
+                self.place_deed(fact, 0, shipment, Deed::Bound { shipment, to, phase });
             }
             Effect::ItemSet { item, base } => {
                 let item = self.words.intern(item.as_str()).into();
@@ -362,7 +376,11 @@ impl Book {
                 let (left, right) = (Ratio::from_decimal(one.value()), Ratio::from_decimal(equals.value()));
                 let (item, batch) = match scope {
                     FactorScope::Item(item) => (self.words.intern(item.as_str()).0, NONE),
-                    FactorScope::Batch(batch) => (NONE, self.batch_ix(&BatchRef::Known(batch)).0),
+                    FactorScope::Batch(batch) => {
+                        let batch = self.batch_ix(&BatchRef::Known(batch));
+                        self.batch_deed(fact, 0, batch, Deed::Mention { batch });
+                        (NONE, batch.0)
+                    }
                 };
                 if let (Some(ratio), false) = (right.div(left), right.is_zero()) {
                     self.master_deed(fact, Deed::Factor { item, batch, from: one.unit(), to: equals.unit(), ratio });
@@ -398,9 +416,17 @@ impl Book {
         };
         let (from, to) = (End::pack(from), End::pack(to));
         let at = u32::try_from(self.flows.len()).expect("fewer than 2^32 flows");
-        if flow.second.is_some() || flow.window.is_some() || flow.document.is_some() || flow.packed_at.is_some() {
-            let Flow { second, window, document, packed_at, .. } = flow;
-            self.extras.insert(at, FlowExtra { second, window, document, packed_at });
+        if flow.second.is_some()
+            || flow.window.is_some()
+            || flow.document.is_some()
+            || flow.packed_at.is_some()
+            || flow.beside
+        {
+            let Flow { second, window, document, packed_at, beside, .. } = flow;
+            if let Some(at) = &packed_at {
+                self.place_ix(&Place::Location(at.clone()));
+            }
+            self.extras.insert(at, FlowExtra { second, window, document, packed_at, beside });
         }
         let row = FlowRow {
             quantity: flow.quantity,
@@ -486,21 +512,36 @@ impl Book {
         let ix = BatchIx(self.batches.intern(row));
         if self.batches.len() > known {
             self.batch_flows.push(NONE);
-            if row.item == NONE {
-                self.pseudo_batches += 1;
-            } else {
-                self.batches_of_code.entry(row.code).or_default().push(ix);
-            }
+            self.code_batch(row);
             // A new batch of a code may change what the bare code means.
             if self.pseudo_batches > 0 {
                 let pseudo = BatchRow { item: NONE, issuer: NONE, code: row.code, generation: 0 };
                 if let Some(pseudo) = self.batches.find(&pseudo) {
                     self.touched.batches.push(BatchIx(pseudo));
-                    self.touched.batches.extend(self.batches_of_code.get(&row.code).into_iter().flatten());
+                    let all: Vec<BatchIx> = self.batches_of_code(NameNo(row.code)).collect();
+                    self.touched.batches.extend(all);
                 }
             }
         }
         ix
+    }
+
+    /// Chains a new batch by its code; one that is only known by its code stands in no chain.
+    fn code_batch(&mut self, row: BatchRow) {
+        let at = u32::try_from(self.next_of_code.len()).expect("fewer than 2^32 batches");
+        if row.item == NONE {
+            self.pseudo_batches += 1;
+            self.next_of_code.push(NONE);
+            return;
+        }
+        if self.last_of_code.len() <= row.code as usize {
+            self.last_of_code.resize(row.code as usize + 1, NONE);
+        }
+        self.next_of_code.push(std::mem::replace(&mut self.last_of_code[row.code as usize], at));
+    }
+
+    fn batches_of_code(&self, code: NameNo) -> impl Iterator<Item = BatchIx> + '_ {
+        chain(self.last_of_code.get(code.0 as usize).copied().unwrap_or(NONE), &self.next_of_code).map(BatchIx)
     }
 
     pub(crate) fn place_ix(&mut self, place: &Place) -> PlaceIx {
@@ -759,7 +800,7 @@ impl Book {
     }
 
     pub(crate) fn candidates(&self, code: NameNo, known: CommitNo) -> Vec<BatchIx> {
-        let mut found: Vec<BatchIx> = self.batches_of_code.get(&code.0).cloned().unwrap_or_default();
+        let mut found: Vec<BatchIx> = self.batches_of_code(code).collect();
         found.retain(|batch| self.spoken_of(*batch, known));
         for label in &self.labels {
             let row = self.deed_row(*label);
@@ -809,9 +850,10 @@ impl Book {
         let later = |deed: &DeedIx| {
             let fact = self.deed_row(*deed).fact;
             self.fact(fact).commit > known.0
-                || self.corrections.get(&self.fact(fact).id).is_some_and(|all| {
-                    all.iter().any(|(correction, _)| self.fact(*correction).commit > known.0)
-                })
+                || self
+                    .corrections
+                    .get(&self.fact(fact).id)
+                    .is_some_and(|all| all.iter().any(|(correction, _)| self.fact(*correction).commit > known.0))
         };
         self.master.iter().any(later)
     }

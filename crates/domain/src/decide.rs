@@ -108,7 +108,8 @@ impl Decision<'_, '_> {
             Effect::Flow(flow) => self.flow(flow),
             Effect::PlaceMoved { container, to, how, .. } => {
                 let place = Place::Container(container.clone());
-                let arrives = matches!(self.event.fact, Fact::Received { .. } | Fact::Seen { .. } | Fact::Returned { .. });
+                let arrives =
+                    matches!(self.event.fact, Fact::Received { .. } | Fact::Seen { .. } | Fact::Returned { .. });
                 if *how != ContainerMove::PackedAt && !arrives {
                     let ix = self.known_place(&place)?;
                     if self.leaving_to(to) == Leaving::Forbidden {
@@ -259,7 +260,8 @@ impl Decision<'_, '_> {
     fn leaving(&self, flow: &Flow, batch: BatchIx) -> Leaving {
         let leaving = match &flow.to {
             Target::Run(_) => {
-                let production = matches!(&self.event.fact, Fact::Produced(report) if report.kind == RunKind::Production);
+                let production =
+                    matches!(&self.event.fact, Fact::Produced(report) if report.kind == RunKind::Production);
                 if production { Leaving::Forbidden } else { Leaving::Not }
             }
             Target::Place(place) => self.leaving_to(place),
@@ -408,7 +410,10 @@ impl Decision<'_, '_> {
             return Ok(Ratio::ZERO);
         }
         let spare = |stock: &Stock| {
-            found.iter().try_fold(Ratio::ZERO, |sum, place| sum.add(stock.spare(*place, at, rank))).unwrap_or(Ratio::ZERO)
+            found
+                .iter()
+                .try_fold(Ratio::ZERO, |sum, place| sum.add(stock.spare(*place, at, rank)))
+                .unwrap_or(Ratio::ZERO)
         };
         let there = found.iter().try_fold(Ratio::ZERO, |sum, place| sum.add(stock.before(*place, at, rank)));
         let open = found.iter().any(|place| stock.is_open(*place));

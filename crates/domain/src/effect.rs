@@ -55,8 +55,7 @@ pub enum Origin {
 /// Where a flow goes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
-    /// A slice of the batch, a vessel or a sink included. The container that it comes out of means
-    /// "beside it": where the container stands.
+    /// A slice of the batch, a vessel or a sink included. For what lies beside a container: that container.
     Place(Place),
     /// A run.
     Run(RunId),
@@ -87,6 +86,8 @@ pub struct Flow {
     pub packs: bool,
     /// Where the packing was done, if said.
     pub packed_at: Option<LocationId>,
+    /// Out of a container, to beside it: where it stands.
+    pub beside: bool,
 }
 
 /// How a container came to stand elsewhere.
@@ -100,6 +101,8 @@ pub enum ContainerMove {
     TakenOut,
     /// It was packed there: the place counts only for a container that stood nowhere before.
     PackedAt,
+    /// `to`, a container, was packed into it: for one that stood nowhere before, it stands where that stood.
+    PackedWith,
 }
 
 /// What a fact does.
@@ -182,6 +185,8 @@ pub enum Effect {
         shipment: ShipmentId,
         /// Where to.
         to: Destination,
+        /// The phase from which on it counts within its instant.
+        phase: Phase,
     },
     /// An item's base unit.
     ItemSet {
@@ -274,9 +279,11 @@ struct Legs<'a> {
 
 fn phase_of(from: &Origin, to: &Target) -> Phase {
     match (from, to) {
-        (Origin::Place(Place::Vessel(_)), _) => Phase::Draw,
         (Origin::Receipt { .. } | Origin::Sighting | Origin::Unstated, _) => Phase::Sourceless,
         (Origin::Supply(_) | Origin::Run(_), _) => Phase::In,
+        (Origin::Place(Place::Sink(Sink::Adjustment)), _) | (_, Target::Place(Place::Sink(Sink::Adjustment))) => {
+            Phase::Move
+        }
         (Origin::Place(_), Target::Run(_) | Target::Place(Place::Transit(_) | Place::Sink(_))) => Phase::Out,
         (Origin::Place(_), Target::Place(_)) => Phase::Move,
     }
@@ -289,7 +296,14 @@ impl Legs<'_> {
         leg
     }
 
-    fn flow(&mut self, batch: &BatchRef, quantity: Option<Stated>, second: Option<Stated>, from: Origin, to: Target) -> &mut Flow {
+    fn flow(
+        &mut self,
+        batch: &BatchRef,
+        quantity: Option<Stated>,
+        second: Option<Stated>,
+        from: Origin,
+        to: Target,
+    ) -> &mut Flow {
         let leg = self.leg();
         let phase = phase_of(&from, &to);
         self.effects.push(Effect::Flow(Flow {
@@ -304,6 +318,7 @@ impl Legs<'_> {
             document: None,
             packs: false,
             packed_at: None,
+            beside: false,
         }));
         match self.effects.last_mut() {
             Some(Effect::Flow(flow)) => flow,
@@ -324,6 +339,15 @@ impl Legs<'_> {
         }
     }
 
+    /// Lines whose source the fact itself says; a line's own place does not count.
+    fn lines_from(&mut self, lines: &[Line], from: &Origin, to: &Place) {
+        for line in lines {
+            let to = Target::Place(to.clone());
+            let flow = self.flow(&line.batch, line.quantity, line.second, from.clone(), to);
+            flow.document.clone_from(&line.document);
+        }
+    }
+
     fn containers(&mut self, containers: &[ContainerId], to: &Place) {
         for container in containers {
             let leg = self.leg();
@@ -341,11 +365,11 @@ impl Legs<'_> {
         match fact {
             Fact::Received { lines, containers, from, shipment, by, to } => {
                 let origin = match (from, shipment) {
-                    (_, Some(shipment)) => Origin::Place(Place::Transit(shipment.clone())),
-                    (Some(party), None) => Origin::Supply(party.clone()),
+                    (Some(party), _) => Origin::Supply(party.clone()),
+                    (None, Some(shipment)) => Origin::Place(Place::Transit(shipment.clone())),
                     (None, None) => Origin::Receipt { by: by.clone() },
                 };
-                self.lines(lines, &origin, to);
+                self.lines_from(lines, &origin, to);
                 self.containers(containers, to);
                 if let (Some(shipment), true, true) = (shipment, lines.is_empty(), containers.is_empty()) {
                     self.emptied(Place::Transit(shipment.clone()), Some(to.clone()));
@@ -359,6 +383,11 @@ impl Legs<'_> {
                     let flow = self.line(line, Origin::Unstated, Target::Place(into.clone()));
                     flow.packs = true;
                     flow.packed_at.clone_from(at);
+                }
+                if let (Some(inner), None, true) = (containers.first(), at, lines.is_empty()) {
+                    let leg = self.leg();
+                    let (container, to) = (container.clone(), Place::Container(inner.clone()));
+                    self.effects.push(Effect::PlaceMoved { leg, container, to, how: ContainerMove::PackedWith });
                 }
                 self.containers(containers, &into);
                 if let (Some(at), true) = (at, lines.is_empty()) {
@@ -377,7 +406,8 @@ impl Legs<'_> {
                 for line in lines {
                     // Without a stated place the goods lie where the container stands.
                     let beside = onto.clone().unwrap_or_else(|| from.clone());
-                    self.line(line, Origin::Place(from.clone()), Target::Place(beside));
+                    let flow = self.line(line, Origin::Place(from.clone()), Target::Place(beside));
+                    flow.beside = onto.is_none();
                 }
                 for inner in containers {
                     let leg = self.leg();
@@ -395,7 +425,12 @@ impl Legs<'_> {
                 self.lines(lines, &Origin::Unstated, &transit);
                 self.containers(containers, &transit);
                 if let Some(to) = to {
-                    self.effects.push(Effect::ShipmentBound { shipment: shipment.clone(), to: to.clone() });
+                    let phase = match (lines.iter().any(|line| line.from.is_some()), lines.is_empty()) {
+                        (true, _) => Phase::Out,
+                        (false, false) => Phase::Sourceless,
+                        (false, true) => Phase::Draw,
+                    };
+                    self.effects.push(Effect::ShipmentBound { shipment: shipment.clone(), to: to.clone(), phase });
                 }
             }
             Fact::Delivered { shipment, to, lines, containers } => {
@@ -408,11 +443,11 @@ impl Legs<'_> {
                 }
             }
             Fact::Returned { from, lines, containers, to } => {
-                self.lines(lines, &Origin::Place(Place::Party(from.clone())), to);
+                self.lines_from(lines, &Origin::Place(Place::Party(from.clone())), to);
                 self.containers(containers, to);
             }
             Fact::Seen { lines, containers, at } => {
-                self.lines(lines, &Origin::Sighting, at);
+                self.lines_from(lines, &Origin::Sighting, at);
                 for container in containers {
                     let leg = self.leg();
                     let (container, to) = (container.clone(), at.clone());
@@ -427,7 +462,7 @@ impl Legs<'_> {
                 let batch = self.drawn(vessel, batch.as_ref());
                 let to = to.clone().unwrap_or(Place::Unplaced);
                 let from = Origin::Place(Place::Vessel(vessel.clone()));
-                self.flow(&batch, *quantity, None, from, Target::Place(to));
+                self.flow(&batch, *quantity, None, from, Target::Place(to)).phase = Phase::Draw;
             }
             other => self.quiet(other),
         }
@@ -448,7 +483,11 @@ impl Legs<'_> {
             };
             let from = stated.map_or(Origin::Unstated, Origin::Place);
             let into = Target::Run(report.run.clone());
-            self.flow(&batch, input.quantity, input.second, from, into).window = input.window;
+            let flow = self.flow(&batch, input.quantity, input.second, from, into);
+            flow.window = input.window;
+            if input.batch.is_none() {
+                flow.phase = Phase::Draw;
+            }
         }
         for output in &report.outputs {
             let to = output.to.clone().or_else(|| place.clone()).unwrap_or(Place::Unplaced);
@@ -487,10 +526,8 @@ impl Legs<'_> {
             }
             Fact::Adjusted { at, batch, difference, .. } => {
                 let book = Place::Sink(Sink::Adjustment);
-                let (from, to) =
-                    if difference.is_negative() { (at.clone(), book) } else { (book, at.clone()) };
-                let flow = self.flow(batch, Some(difference.size()), None, Origin::Place(from), Target::Place(to));
-                flow.phase = Phase::Move;
+                let (from, to) = if difference.is_negative() { (at.clone(), book) } else { (book, at.clone()) };
+                self.flow(batch, Some(difference.size()), None, Origin::Place(from), Target::Place(to));
             }
             Fact::VesselCleaned { vessel, grade } => {
                 self.effects.push(Effect::ContactBroken { leg, vessel: vessel.clone(), grade: *grade });

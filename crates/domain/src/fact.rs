@@ -2,8 +2,8 @@
 //! written in `schemas/settlement.md`.
 
 use crate::id::{
-    ActorId, BatchId, BatchRef, CommandId, ContainerId, EventId, Generation, HoldId, ItemId, LocationId, PartyId, Place,
-    RunId, ShipmentId, Sink, SourceId, VesselId,
+    ActorId, BatchId, BatchRef, CommandId, ContainerId, EventId, Generation, HoldId, ItemId, LocationId, PartyId,
+    Place, RunId, ShipmentId, Sink, SourceId, VesselId,
 };
 use crate::quantity::{Difference, Stated};
 use crate::time::OccurredAt;

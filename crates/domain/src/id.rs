@@ -325,7 +325,9 @@ mod tests {
 
     #[test]
     fn a_place_reads_back_what_it_prints() {
-        for text in ["dock 3", "vessel:S1", "container:x:y", "transit:SH-9", "party:C1", "sink:loss", "unplaced", "urn:gdst:a"] {
+        for text in
+            ["dock 3", "vessel:S1", "container:x:y", "transit:SH-9", "party:C1", "sink:loss", "unplaced", "urn:gdst:a"]
+        {
             let place = Place::parse(text).expect("a place");
             assert_eq!(Place::parse(&place.to_string()), Ok(place.clone()), "{text}");
         }

@@ -23,12 +23,12 @@ use crate::quantity::Stated;
 use crate::time::CommitNo;
 use crate::unit::Unit;
 
-pub(crate) use self::master::Master;
 pub use self::hold::{Covers, balance_at};
+pub(crate) use self::master::Master;
 pub use self::measure::Measure;
 pub use self::run::{RunBalance, RunLeg, RunSettlement};
-pub use self::vessel::{Contact, Draw, Fill, VesselSettlement};
 use self::standing::Timelines;
+pub use self::vessel::{Contact, Draw, Fill, VesselSettlement};
 
 /// Step order: effective instant, the source's own sequence, phase, event id, leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,6 +42,9 @@ pub struct Key {
 }
 
 impl Key {
+    /// Before every step.
+    pub(crate) const BEGIN: Self = Self { instant: i64::MIN, sequence: 0, phase: 0, fact: FactIx(u32::MAX), leg: 0 };
+
     /// After every step.
     pub(crate) const END: Self =
         Self { instant: i64::MAX, sequence: u64::MAX, phase: u8::MAX, fact: FactIx(u32::MAX), leg: u16::MAX };
@@ -295,10 +298,7 @@ impl Settlement {
             &order[first..first + many]
         });
         let linear = if order.is_none() { &self.flows[..] } else { &[][..] };
-        ordered
-            .iter()
-            .map(|&at| &self.flows[at as usize])
-            .chain(linear.iter().filter(move |flow| end(flow) == node))
+        ordered.iter().map(|&at| &self.flows[at as usize]).chain(linear.iter().filter(move |flow| end(flow) == node))
     }
 
     /// The slice at a place.
@@ -314,6 +314,7 @@ pub struct Settler<'a> {
     pub(crate) known: CommitNo,
     pub(crate) master: Arc<Master>,
     pub(crate) special: Special,
+    as_of: i64,
     timelines: Timelines,
 }
 
@@ -358,7 +359,14 @@ impl<'a> Settler<'a> {
             adjustment: book.special_place(&Place::Sink(Sink::Adjustment)),
             unknown_party: book.special_place(&Place::Party(unknown_party())),
         };
-        Self { book, known, master: master.0.clone(), special, timelines: Timelines::default() }
+        Self { book, known, master: master.0.clone(), special, as_of: i64::MAX, timelines: Timelines::default() }
+    }
+
+    /// The same for questions up to an instant: what comes later does not tell where a container stood.
+    #[must_use]
+    pub fn up_to(mut self, as_of: i64) -> Self {
+        self.as_of = as_of;
+        self
     }
 
     /// The book that it settles.
@@ -542,9 +550,12 @@ impl<'a> Settler<'a> {
         }
         for deed in self.book.deeds_of_batch(batch) {
             let row = self.book.deed_row(deed);
-            if let Deed::Count { quantity, second, .. } = row.deed
+            if let Deed::Count { at, quantity, second, .. } = row.deed
                 && self.book.in_force(row.fact, self.known)
             {
+                if matches!(self.book.place_kind(at), PlaceKind::Container | PlaceKind::Transit) {
+                    emptied.push(at);
+                }
                 steps.push((self.key(row.fact, Phase::Count, row.leg), Step::Deed(deed)));
                 statements.push((quantity, second));
             }

@@ -151,7 +151,12 @@ mod tests {
 
     #[test]
     fn times_print_what_they_read() {
-        for text in ["2026-03-01T08:00:00+01:00", "2026-03-01T08:00:00Z", "2026-03-01T08:00:00.000250-05:30", "2026-03-01+01:00"] {
+        for text in [
+            "2026-03-01T08:00:00+01:00",
+            "2026-03-01T08:00:00Z",
+            "2026-03-01T08:00:00.000250-05:30",
+            "2026-03-01+01:00",
+        ] {
             let at = OccurredAt::parse(text).expect(text);
             assert_eq!(at.to_string(), text);
         }

@@ -134,10 +134,8 @@ impl Contents {
         batches.dedup();
         let reached = batches.iter().copied().collect();
         let mut contents = Self { slices: FxHashMap::default(), flows: FxHashMap::default(), suspects, reached };
-        let mut queues: Vec<Queue> = batches
-            .into_iter()
-            .map(|batch| Queue { batch, settled: question.settlement(batch), next: 0 })
-            .collect();
+        let mut queues: Vec<Queue> =
+            batches.into_iter().map(|batch| Queue { batch, settled: question.settlement(batch), next: 0 }).collect();
         let mut instants: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
         for (at, queue) in queues.iter().enumerate() {
             for flow in queue.settled.flows.iter().filter(|flow| flow.in_book()) {
@@ -199,7 +197,9 @@ impl Contents {
             }
             Node::Place(place) if question.book().place_kind(place) == PlaceKind::Vessel => {
                 let mixed = question.vessel(place);
-                let Some(draw) = mixed.draws.iter().position(|draw| Some(draw.flow) == flow.stated) else { return true };
+                let Some(draw) = mixed.draws.iter().position(|draw| Some(draw.flow) == flow.stated) else {
+                    return true;
+                };
                 mixed.draws[draw].parts.iter().all(|(fill, _)| {
                     let fill = &mixed.fills[*fill];
                     self.leg(question, fill.batch, fill.flow).is_some()
@@ -210,12 +210,7 @@ impl Contents {
     }
 
     /// The content of a stated flow into a hub and its whole amount, once all of it was swept.
-    fn leg(
-        &self,
-        question: &Question<'_>,
-        batch: BatchIx,
-        stated: FlowIx,
-    ) -> Option<Option<(Part, Ratio)>> {
+    fn leg(&self, question: &Question<'_>, batch: BatchIx, stated: FlowIx) -> Option<Option<(Part, Ratio)>> {
         let settled = question.settlement(batch);
         let mut sum = Some((Part::NONE, Ratio::ZERO));
         let parts = settled.flows.iter().enumerate();
@@ -326,9 +321,9 @@ impl Contents {
         let max = out.min(inside.max);
         let min = out.sub(total.sub(inside.min)?)?.max(Ratio::ZERO).min(max);
         let whole = total.max(out);
-        let expected = inside.expected.and_then(|expected| {
-            if whole.is_zero() { Some(Ratio::ZERO) } else { expected.mul(out)?.div(whole) }
-        });
+        let expected = inside
+            .expected
+            .and_then(|expected| if whole.is_zero() { Some(Ratio::ZERO) } else { expected.mul(out)?.div(whole) });
         Part { min, expected, max }.scaled(Ratio::ONE.div(mass)?)
     }
 
@@ -343,8 +338,8 @@ impl Contents {
     ) -> Option<Part> {
         let settler = question.settler();
         let mixed = question.vessel(vessel);
-        let unit = mixed.unit?;
         let draw = mixed.draws.iter().position(|draw| Some(draw.flow) == flow.stated)?;
+        let unit = mixed.draws[draw].unit;
         let mut sum = Part::NONE;
         for (fill, amount) in &mixed.draws[draw].parts {
             let fill = &mixed.fills[*fill];
@@ -365,9 +360,9 @@ impl Contents {
                 sum = sum.add(Part::any(*amount))?;
             }
         }
-        let unknown = mixed.fills_of(draw).any(|(fill, contact)| {
-            contact == Contact::Unknown && self.reached.contains(&mixed.fills[fill].batch)
-        });
+        let unknown = mixed
+            .fills_of(draw)
+            .any(|(fill, contact)| contact == Contact::Unknown && self.reached.contains(&mixed.fills[fill].batch));
         if unknown {
             return Some(Part::any(value));
         }

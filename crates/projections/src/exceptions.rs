@@ -38,10 +38,11 @@ pub fn of_batch(question: &Question<'_>, batch: BatchIx) -> Vec<Exception> {
     if !covers.is_empty() {
         found.extend(question.settler().hold_exceptions(&covers, &settled, question.as_of()));
     }
-    if !question.settler().ambiguous_candidates(batch).is_empty()
-        && let Some(first) = settled.flows.first()
-    {
-        found.push(plain(ExceptionKind::CodeAmbiguous, Some(batch), first.fact, first.at));
+    if !question.settler().ambiguous_candidates(batch).is_empty() {
+        for fact in naming(question, batch) {
+            let at = question.book().fact(fact).instant;
+            found.push(plain(ExceptionKind::CodeAmbiguous, Some(batch), fact, at));
+        }
     }
     found.extend(suspected_duplicates(question, batch));
     found
@@ -49,6 +50,18 @@ pub fn of_batch(question: &Question<'_>, batch: BatchIx) -> Vec<Exception> {
 
 fn plain(kind: ExceptionKind, batch: Option<BatchIx>, cause: FactIx, at: i64) -> Exception {
     Exception { kind, batch, place: None, cause, at, until: None, amount: None }
+}
+
+/// The facts in force within the bounds that name a batch.
+fn naming(question: &Question<'_>, batch: BatchIx) -> Vec<FactIx> {
+    let book = question.book();
+    let flows = book.flows_of_batch(batch).map(|flow| book.stated(flow).fact);
+    let deeds = book.deeds_of_batch(batch).map(|deed| book.deed_row(deed).fact);
+    let mut facts: Vec<FactIx> = flows.chain(deeds).collect();
+    facts.sort_unstable();
+    facts.dedup();
+    facts.retain(|fact| book.fact(*fact).instant <= question.as_of() && book.in_force(*fact, question.bounds().known));
+    facts
 }
 
 /// The same batch, quantity, document line and effective time under another id: the later by id is suspected.
@@ -69,9 +82,7 @@ fn suspected_duplicates(question: &Question<'_>, batch: BatchIx) -> Vec<Exceptio
     for ((_, _, at), mut facts) in seen {
         facts.sort_by_key(|fact| book.event_id_text(*fact).to_owned());
         facts.dedup();
-        found.extend(
-            facts.iter().skip(1).map(|fact| plain(ExceptionKind::SuspectedDuplicate, Some(batch), *fact, at)),
-        );
+        found.extend(facts.iter().skip(1).map(|fact| plain(ExceptionKind::SuspectedDuplicate, Some(batch), *fact, at)));
     }
     found
 }
@@ -86,10 +97,9 @@ fn of_corrections(question: &Question<'_>) -> Vec<Exception> {
             None => found.push(plain(ExceptionKind::CorrectionOfUnknown, None, correction, row.instant)),
             Some(target) => {
                 let rivals = book.live_rivals(target, known);
-                let any_supersedes =
-                    rivals.iter().any(|(rival, _)| book.replaces(*rival));
-                if rivals.len() > 1 && any_supersedes {
-                    found.push(plain(ExceptionKind::CompetingCorrections, None, target, book.fact(target).instant));
+                let any_supersedes = rivals.iter().any(|(rival, _)| book.replaces(*rival));
+                if let (Some((winner, said)), true) = (rivals.last(), rivals.len() > 1 && any_supersedes) {
+                    found.push(plain(ExceptionKind::CompetingCorrections, None, *winner, *said));
                 }
             }
         }

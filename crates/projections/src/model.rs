@@ -155,7 +155,16 @@ impl ReadModel {
                 Self { doubt: Some(doubt), ..Self::in_memory(kind, ledger) }
             }
         };
+        let bloated = store.is_bloated();
+        if bloated {
+            store.clear()?;
+            model.unsaved_commits = model.cursor.number.0;
+        }
         model.store = Some(store);
+        if bloated {
+            // Should this fail, all of it is still unsaved, and the next save reports why it cannot.
+            let _ = model.save();
+        }
         Ok(model)
     }
 

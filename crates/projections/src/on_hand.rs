@@ -4,7 +4,7 @@ use lotline_domain::book::{BatchIx, EndKind, PlaceIx, PlaceKind};
 use lotline_domain::command::Amount;
 use lotline_domain::id::HoldId;
 use lotline_domain::quantity::Ratio;
-use lotline_domain::settle::Settlement;
+use lotline_domain::settle::{Mark, Node, Settled, Settlement};
 
 use crate::question::Question;
 
@@ -134,7 +134,7 @@ pub(crate) fn amount(settled: &Settlement, value: i128) -> Amount {
 fn in_vessels(question: &Question<'_>, batch: BatchIx, settled: &Settlement) -> Vec<OnHand> {
     let mut vessels: Vec<PlaceIx> = Vec::new();
     for flow in &settled.flows {
-        if let lotline_domain::settle::Node::Place(place) = flow.to
+        if let Node::Place(place) = flow.to
             && question.book().place_kind(place) == PlaceKind::Vessel
             && !vessels.contains(&place)
         {
@@ -144,11 +144,26 @@ fn in_vessels(question: &Question<'_>, batch: BatchIx, settled: &Settlement) -> 
     let mut rows = Vec::new();
     for vessel in vessels {
         let mixed = question.vessel(vessel);
-        let own = |fill: usize| mixed.fills[fill].batch == batch;
-        let left = mixed.layers.iter().filter(|(fill, _)| own(*fill));
-        let sum = left.clone().try_fold(Ratio::ZERO, |sum, (_, amount)| sum.add(*amount));
-        let unknown = mixed.unit.is_none() || mixed.fills.iter().any(|fill| fill.batch == batch && fill.amount.is_none());
-        let value = sum.unwrap_or(Ratio::ZERO);
+        let base = settled.measure.base;
+        let in_base = |fill: usize, left: Ratio| {
+            let fill = &mixed.fills[fill];
+            let whole = fill.amount.filter(|amount| !amount.is_zero())?;
+            fill.base?.mul(left)?.div(whole)
+        };
+        let mut value = Ratio::ZERO;
+        let mut unknown = false;
+        for (fill, left) in mixed.layers.iter().filter(|(fill, _)| mixed.fills[*fill].batch == batch) {
+            match in_base(*fill, *left).and_then(|left| value.add(left)) {
+                Some(sum) => value = sum,
+                None => unknown = true,
+            }
+        }
+        for fill in mixed.fills.iter().filter(|fill| fill.batch == batch && fill.amount.is_none()) {
+            unknown = true;
+            value = fill.base.and_then(|base| value.add(base)).unwrap_or(value);
+        }
+        let into = |flow: &&Settled| flow.in_book() && flow.to == Node::Place(vessel);
+        unknown |= settled.flows.iter().filter(into).any(|flow| flow.amount.is_none());
         if value.is_zero() && !unknown {
             continue;
         }
@@ -157,9 +172,9 @@ fn in_vessels(question: &Question<'_>, batch: BatchIx, settled: &Settlement) -> 
             slice: vessel,
             place: Some(vessel),
             state: State::InVessel,
-            amount: Amount { value, unit: mixed.unit.unwrap_or(settled.measure.base) },
+            amount: Amount { value, unit: base },
             unknown,
-            assumed: false,
+            assumed: settled.flows.iter().any(|flow| flow.to == Node::Place(vessel) && flow.mark == Mark::Assumed),
             by_model: true,
             holds: Vec::new(),
         });

@@ -49,7 +49,7 @@ impl<'a> Question<'a> {
     /// A question with master data in force at its commit and a lender of settlements.
     pub fn lent(book: &'a Book, bounds: Bounds, master: &MasterData, lender: &'a dyn Borrow) -> Self {
         Self {
-            settler: Settler::with_master(book, bounds.known, master),
+            settler: Settler::with_master(book, bounds.known, master).up_to(bounds.as_of.0),
             bounds,
             hazard: CleanGrade(1),
             lender,

@@ -138,12 +138,8 @@ fn emptied_before(question: &Question<'_>, why: &[Edge]) -> Option<i64> {
         let Point::Slice(batch, place) = exit.from else { continue };
         let settled = question.settlement(batch);
         let zeros = settled.slice(place).map_or(&[][..], |slice| &slice.zeros[..]);
-        last = zeros
-            .iter()
-            .copied()
-            .filter(|zero| *zero >= entry.flow.counts_from && *zero < exit.flow.at)
-            .max()
-            .or(last);
+        last =
+            zeros.iter().copied().filter(|zero| *zero >= entry.flow.counts_from && *zero < exit.flow.at).max().or(last);
     }
     last
 }
@@ -160,9 +156,10 @@ fn received(
     let kind = book.place_kind(place);
     let here = Node::Place(place);
     let followed = |flow: &lotline_domain::settle::Settled| {
-        trace.slices.get(&(settled.batch, place)).is_some_and(|reached| {
-            reached.moment(Tier::Cleared).is_none_or(|moment| flow.latest >= moment)
-        })
+        trace
+            .slices
+            .get(&(settled.batch, place))
+            .is_some_and(|reached| reached.moment(Tier::Cleared).is_none_or(|moment| flow.latest >= moment))
     };
     let (mut ever, mut back) = (0i128, 0i128);
     match kind {
@@ -178,7 +175,10 @@ fn received(
             let stations = question.settler().stations(place, question.as_of());
             let at_party = |at: i64| {
                 let index = stations.partition_point(|(since, _)| *since <= at);
-                index.checked_sub(1).and_then(|index| stations[index].1).filter(|top| book.place_kind(*top) == PlaceKind::Party)
+                index
+                    .checked_sub(1)
+                    .and_then(|index| stations[index].1)
+                    .filter(|top| book.place_kind(*top) == PlaceKind::Party)
             };
             let mut before: Option<PlaceIx> = None;
             for (at, top) in &stations {
@@ -199,8 +199,7 @@ fn received(
                 }
             }
             for flow in settled.flows_from(here).filter(|flow| flow.in_book()) {
-                let goes_to_party =
-                    matches!(flow.to, Node::Place(to) if book.place_kind(to) == PlaceKind::Party);
+                let goes_to_party = matches!(flow.to, Node::Place(to) if book.place_kind(to) == PlaceKind::Party);
                 if at_party(flow.at).is_some() && !goes_to_party {
                     back += flow.amount.unwrap_or(0);
                 }

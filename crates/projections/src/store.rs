@@ -9,6 +9,7 @@
 use std::fs::{File, TryLockError};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use lotline_domain::book::LoadError;
 use thiserror::Error;
@@ -21,6 +22,13 @@ const CURSOR_KEY: [u8; 1] = [0];
 
 /// No batch is larger: each of its entries costs sled memory until the batch is through.
 const BATCH_MAX: usize = 100;
+
+/// Files so many times as large as the pages in them, and somewhat more, are written anew.
+const BLOAT_TIMES: u64 = 4;
+const BLOAT_FROM: u64 = 64 << 20;
+
+/// How long a closed sled may keep its lock.
+const RELEASED_WITHIN: Duration = Duration::from_secs(10);
 
 /// sled's own cache. Pages are read once, on opening.
 const CACHE_BYTES: u64 = 64 << 20;
@@ -155,6 +163,8 @@ pub(crate) struct PageHead {
     /// How many rows.
     pub(crate) rows: u32,
     pub(crate) full: bool,
+    /// Its length with its seal.
+    pub(crate) bytes: usize,
     pub(crate) seal: Seal,
 }
 
@@ -232,7 +242,30 @@ impl Store {
             Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(folder.to_owned())),
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
-        Ok(Self { folder: folder.to_owned(), _lock: lock, db: None, heads: empty_heads() })
+        let store = Self { folder: folder.to_owned(), _lock: lock, db: None, heads: empty_heads() };
+        if store.wait_released() { Ok(store) } else { Err(OpenError::InUse(folder.to_owned())) }
+    }
+
+    /// sled lets go of its file some moments after it was dropped, when its threads have ended. Who opens or
+    /// clears the folder before that gets an error, or in the way of what is still being written.
+    fn wait_released(&self) -> bool {
+        let file = self.pages_folder().join("db");
+        let deadline = Instant::now() + RELEASED_WITHIN;
+        loop {
+            match File::open(&file).map(|file| file.try_lock_shared()) {
+                Ok(Err(TryLockError::WouldBlock)) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Ok(Err(TryLockError::WouldBlock)) => return false,
+                _ => return true,
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        if self.db.take().is_some() {
+            self.wait_released();
+        }
     }
 
     fn pages_folder(&self) -> PathBuf {
@@ -276,7 +309,7 @@ impl Store {
                 let missing = || Doubt::MissingPage { column: column.to_string(), page: number };
                 let (_, bytes) = entries.next_if(|(other, _)| other[..] == key).ok_or_else(missing)?;
                 let (seal, rows) = pages::claims(&bytes).map_err(|error| damaged(column, number, &error))?;
-                heads.push(PageHead { first, rows, full: pages::is_closed(bytes.len()), seal });
+                heads.push(PageHead { first, rows, full: pages::is_closed(bytes.len()), bytes: bytes.len(), seal });
                 first += u64::from(rows);
                 found.push(ReadPage { column, number, bytes });
             }
@@ -295,10 +328,12 @@ impl Store {
 
     /// Throws all pages away.
     pub(crate) fn clear(&mut self) -> Result<(), OpenError> {
-        self.db = None;
+        self.close();
         self.heads = empty_heads();
         let pages = self.pages_folder();
-        match std::fs::remove_dir_all(&pages) {
+        let is_folder = std::fs::symlink_metadata(&pages).is_ok_and(|found| found.is_dir());
+        let removed = if is_folder { std::fs::remove_dir_all(&pages) } else { std::fs::remove_file(&pages) };
+        match removed {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                 Err(OpenError::Folder { folder: pages, source })
             }
@@ -347,7 +382,7 @@ impl Store {
             let at = page.number as usize;
             let grows = at < heads.len();
             heads.truncate(at);
-            heads.push(PageHead { first: page.first, rows: page.rows, full, seal });
+            heads.push(PageHead { first: page.first, rows: page.rows, full, bytes: sealed.len(), seal });
             if grows || !full {
                 // At most two for each column: the page that grew and the one that is open now.
                 last.insert(&key, sealed);
@@ -378,9 +413,17 @@ impl Store {
         Ok(())
     }
 
-    /// Bytes on disk.
-    pub(crate) fn size_on_disk(&self) -> Result<u64, sled::Error> {
-        self.db.as_ref().map_or(Ok(0), sled::Db::size_on_disk)
+    /// True when sled's files have grown far beyond the pages in them: then they are better written anew.
+    pub(crate) fn is_bloated(&self) -> bool {
+        let on_disk = self.db.as_ref().and_then(|db| db.size_on_disk().ok()).unwrap_or(0);
+        let live: usize = self.heads.iter().flatten().map(|head| head.bytes).sum();
+        on_disk > BLOAT_FROM + BLOAT_TIMES * live as u64
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

@@ -8,8 +8,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use lotline_domain::book::{BatchIx, EndKind, FlowIx, PlaceIx, PlaceKind, RunIx};
+use lotline_domain::effect::Phase;
 use lotline_domain::settle::{Contact, Mark, Node, Settled, Settlement};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::question::Question;
 
@@ -138,22 +139,28 @@ struct State {
     batch: BatchIx,
     place: PlaceIx,
     episode: u32,
+    /// The path has passed a run or a vessel.
+    made: bool,
     tier: Tier,
     limit: i64,
 }
+
+/// A slice's episode; whether the path there has passed a run or a vessel.
+type Spot = (BatchIx, PlaceIx, u32, bool);
 
 struct Walk<'q, 'a> {
     question: &'q Question<'a>,
     direction: Direction,
     starts: Vec<BatchIx>,
-    best: FxHashMap<(BatchIx, PlaceIx, u32), [Option<i64>; 3]>,
+    best: FxHashMap<Spot, [Option<i64>; 3]>,
     queue: VecDeque<State>,
     runs: FxHashMap<(RunIx, FlowIx), Tier>,
     vessels: FxHashMap<(PlaceIx, FlowIx), Tier>,
     batches: FxHashMap<BatchIx, Tier>,
     edges: FxHashMap<EdgeKey, Edge>,
     residues: FxHashMap<(PlaceIx, BatchIx), bool>,
-    ambiguous: FxHashMap<BatchIx, Tier>,
+    ambiguous: FxHashSet<BatchIx>,
+    coded: FxHashSet<(BatchIx, Tier, i64, bool)>,
 }
 
 type EdgeKey = (Point, Point, Option<FlowIx>, u32, i64, Mark);
@@ -180,7 +187,8 @@ impl<'q, 'a> Walk<'q, 'a> {
             batches: FxHashMap::default(),
             edges: FxHashMap::default(),
             residues: FxHashMap::default(),
-            ambiguous: FxHashMap::default(),
+            ambiguous: FxHashSet::default(),
+            coded: FxHashSet::default(),
         }
     }
 
@@ -192,48 +200,85 @@ impl<'q, 'a> Walk<'q, 'a> {
         self.starts.binary_search(&batch).is_ok()
     }
 
+    /// No limit: a slice reached from the beginning, or needed to the end.
+    fn no_limit(&self) -> i64 {
+        match self.direction {
+            Direction::Forward => i64::MIN,
+            Direction::Back => i64::MAX,
+        }
+    }
+
     /// Every slice of the starting batches, from the beginning or to the end.
     fn begin(&mut self) {
         for batch in self.starts.clone() {
-            self.whole_batch(batch, Tier::Certain);
+            self.whole_batch(batch, Tier::Certain, self.no_limit(), false);
+            if self.direction == Direction::Forward {
+                self.codes(batch, Tier::Certain, self.no_limit(), false);
+            }
         }
     }
 
-    fn whole_batch(&mut self, batch: BatchIx, tier: Tier) {
-        let limit = match self.direction {
-            Direction::Forward => i64::MIN,
-            Direction::Back => i64::MAX,
-        };
+    fn whole_batch(&mut self, batch: BatchIx, tier: Tier, limit: i64, made: bool) {
         let settled = self.question.settlement(batch);
         for slice in &settled.slices {
             for episode in 0..=u32::try_from(slice.zeros.len()).unwrap_or(u32::MAX) {
-                self.push(State { batch, place: slice.place, episode, tier, limit });
+                self.push(State { batch, place: slice.place, episode, made, tier, limit });
             }
         }
-        // What never was in a slice: supplies into runs and vessels and the like.
+        for place in self.vessels_of(&settled) {
+            self.push(State { batch, place, episode: 0, made, tier, limit });
+        }
+        // What was never in a slice of its own: from a supply or a run straight into a vessel or a run.
         for flow in &settled.flows {
             let (near, far) = self.ends(flow);
-            if !matches!(near, Node::Place(place) if self.is_slice(place)) {
-                self.pass(batch, flow, far, tier);
+            let loose = |node: Node| !matches!(node, Node::Place(place) if self.is_slice(place));
+            let into_vessel = matches!(flow.to, Node::Place(place) if !self.is_slice(place));
+            if (loose(near) && loose(far)) || (self.direction == Direction::Forward && into_vessel) {
+                self.pass(batch, flow, far, tier, made);
             }
-        }
-        for alias in self.question.settler().ambiguous_aliases(batch) {
-            self.ambiguous_link(alias, tier);
-        }
-        for candidate in self.question.settler().ambiguous_candidates(batch) {
-            self.ambiguous.insert(batch, tier);
-            self.ambiguous_link(candidate, tier);
         }
     }
 
-    fn ambiguous_link(&mut self, other: BatchIx, tier: Tier) {
-        let tier = tier.min(Tier::Possible);
-        if self.ambiguous.get(&other).is_some_and(|known| *known >= tier) {
+    /// The vessels that a batch went into: named takes and possible links leave from there.
+    fn vessels_of(&self, settled: &Settlement) -> Vec<PlaceIx> {
+        let mut found: Vec<PlaceIx> = Vec::new();
+        for flow in &settled.flows {
+            if let Node::Place(place) = flow.to
+                && self.question.book().place_kind(place) == PlaceKind::Vessel
+                && !found.contains(&place)
+            {
+                found.push(place);
+            }
+        }
+        found
+    }
+
+    fn is_draw(&self, flow: &Settled) -> bool {
+        flow.mark != Mark::Link
+            && flow.stated.is_some_and(|stated| self.question.book().stated(stated).phase == Phase::Draw)
+    }
+
+    /// An ambiguous bare code links possibly to and from each of its candidates.
+    fn codes(&mut self, batch: BatchIx, tier: Tier, limit: i64, made: bool) {
+        let settler = self.question.settler();
+        let mut others = settler.ambiguous_aliases(batch);
+        others.extend(settler.ambiguous_candidates(batch));
+        if others.is_empty() {
             return;
         }
-        self.ambiguous.insert(other, tier);
-        self.reach_batch(other, tier);
-        self.whole_batch(other, tier);
+        self.ambiguous.insert(batch);
+        let tier = tier.min(Tier::Possible);
+        for other in others {
+            self.ambiguous.insert(other);
+            if !self.coded.insert((other, tier, limit, made)) {
+                continue;
+            }
+            let anywhere = !self.question.settlement(other).flows.is_empty();
+            if anywhere && (made || !self.is_start(other)) {
+                self.reach_batch(other, tier);
+            }
+            self.whole_batch(other, tier, limit, made);
+        }
     }
 
     /// Near and far end of a flow as the walk goes.
@@ -249,7 +294,7 @@ impl<'q, 'a> Walk<'q, 'a> {
             Direction::Forward => new < old,
             Direction::Back => new > old,
         };
-        let best = self.best.entry((state.batch, state.place, state.episode)).or_default();
+        let best = self.best.entry((state.batch, state.place, state.episode, state.made)).or_default();
         // A surer tier at least as good says the same.
         let known = best[state.tier as usize..].iter().flatten().any(|old| !better(state.limit, *old));
         if known {
@@ -266,25 +311,29 @@ impl<'q, 'a> Walk<'q, 'a> {
 
     /// Follows what leaves a slice (forward) or what entered it (back).
     fn expand(&mut self, state: State) {
-        let best = self.best[&(state.batch, state.place, state.episode)];
+        let best = self.best[&(state.batch, state.place, state.episode, state.made)];
         let current = best[state.tier as usize] == Some(state.limit);
         if !current {
             return;
         }
         let settled: Arc<Settlement> = self.question.settlement(state.batch);
         let here = Node::Place(state.place);
+        self.codes(state.batch, state.tier, state.limit, state.made);
         match self.direction {
             Direction::Forward => {
                 for flow in settled.flows_from(here) {
+                    if self.is_draw(flow) && !self.is_slice(state.place) {
+                        continue;
+                    }
                     if let Some(tier) = forward_tier(&settled, &state, flow) {
-                        self.pass(state.batch, flow, flow.to, tier);
+                        self.pass(state.batch, flow, flow.to, tier, state.made);
                     }
                 }
             }
             Direction::Back => {
                 for flow in settled.flows_to(here) {
                     if let Some(tier) = back_tier(&settled, &state, flow) {
-                        self.pass(state.batch, flow, flow.from, tier);
+                        self.pass(state.batch, flow, flow.from, tier, state.made);
                     }
                 }
             }
@@ -292,7 +341,7 @@ impl<'q, 'a> Walk<'q, 'a> {
     }
 
     /// Goes over a flow to its far end; `tier` is that of the path up to the flow, its own mark excepted.
-    fn pass(&mut self, batch: BatchIx, flow: &Settled, far: Node, tier: Tier) {
+    fn pass(&mut self, batch: BatchIx, flow: &Settled, far: Node, tier: Tier, made: bool) {
         let marked = match flow.mark {
             Mark::Plain => tier,
             _ => tier.min(Tier::Possible),
@@ -308,17 +357,22 @@ impl<'q, 'a> Walk<'q, 'a> {
         self.edge(batch, flow, tier_on);
         match far {
             Node::Place(place) if self.is_slice(place) => {
-                self.enter(batch, flow, place, marked);
+                self.enter(batch, flow, place, marked, made);
             }
             Node::Place(place) if self.question.book().place_kind(place) == PlaceKind::Vessel => {
-                self.through_vessel(batch, flow, place, tier_on);
+                if self.direction == Direction::Forward || self.is_draw(flow) {
+                    self.through_vessel(batch, flow, place, tier_on);
+                }
+                if self.direction == Direction::Forward || !self.is_draw(flow) {
+                    self.enter(batch, flow, place, tier_on, made);
+                }
             }
             Node::Run(run) => self.through_run(flow, run, tier_on),
             _ => {}
         }
     }
 
-    fn enter(&mut self, batch: BatchIx, flow: &Settled, place: PlaceIx, tier: Tier) {
+    fn enter(&mut self, batch: BatchIx, flow: &Settled, place: PlaceIx, tier: Tier, made: bool) {
         let settled = self.question.settlement(batch);
         let (at, limit) = match self.direction {
             Direction::Forward => (flow.counts_from, flow.counts_from.saturating_mul(2)),
@@ -328,10 +382,10 @@ impl<'q, 'a> Walk<'q, 'a> {
         let episode = episode(&settled, place, at);
         if self.direction == Direction::Back && tier == Tier::Certain {
             let sure = flow.at.saturating_mul(2).saturating_sub(i64::from(!flow.alone));
-            self.push(State { batch, place, episode, tier, limit: sure });
-            self.push(State { batch, place, episode, tier: Tier::Possible, limit });
+            self.push(State { batch, place, episode, made, tier, limit: sure });
+            self.push(State { batch, place, episode, made, tier: Tier::Possible, limit });
         } else {
-            self.push(State { batch, place, episode, tier, limit });
+            self.push(State { batch, place, episode, made, tier, limit });
         }
     }
 
@@ -407,8 +461,12 @@ impl<'q, 'a> Walk<'q, 'a> {
         for flow in settled.flows.iter().filter(|flow| flow.stated == Some(stated)) {
             let (flow_near, far) = self.ends(flow);
             if flow_near == near {
-                self.pass(batch, flow, far, tier);
+                self.pass(batch, flow, far, tier, true);
             }
+        }
+        if self.direction == Direction::Back && matches!(hub, EndKind::Place(_)) {
+            // The dual of entering all fills of a code's candidate.
+            self.codes(batch, tier, self.no_limit(), true);
         }
     }
 
@@ -430,7 +488,7 @@ impl<'q, 'a> Walk<'q, 'a> {
 
     fn finish(self) -> Trace {
         let mut slices: FxHashMap<(BatchIx, PlaceIx), Reached> = FxHashMap::default();
-        for ((batch, place, _), limits) in &self.best {
+        for ((batch, place, _, _), limits) in &self.best {
             let reached = slices.entry((*batch, *place)).or_insert(Reached { moments: [None; 3] });
             for (known, limit) in reached.moments.iter_mut().zip(limits) {
                 let Some(limit) = limit else { continue };
@@ -459,7 +517,7 @@ impl<'q, 'a> Walk<'q, 'a> {
         }
         let mut residues: Vec<(PlaceIx, BatchIx)> = self.residues.into_keys().collect();
         residues.sort_unstable();
-        let mut ambiguous: Vec<BatchIx> = self.ambiguous.into_keys().collect();
+        let mut ambiguous: Vec<BatchIx> = self.ambiguous.into_iter().collect();
         ambiguous.retain(|batch| self.question.book().is_pseudo(*batch));
         ambiguous.sort_unstable();
         let mut edges: Vec<Edge> = self.edges.into_values().collect();

@@ -274,7 +274,8 @@ impl Book {
             head: parts.head,
             touched: Touched::default(),
             batches: Rows::default(),
-            batches_of_code: FxHashMap::default(),
+            last_of_code: Vec::new(),
+            next_of_code: Vec::with_capacity(batches.len()),
             pseudo_batches: 0,
         };
         book.load_batches(batches);
@@ -282,12 +283,8 @@ impl Book {
     }
 
     fn load_batches(&mut self, batches: Vec<BatchRow>) {
-        for (at, row) in (0..).map(BatchIx).zip(&batches) {
-            if row.item == NONE {
-                self.pseudo_batches += 1;
-            } else {
-                self.batches_of_code.entry(row.code).or_default().push(at);
-            }
+        for row in &batches {
+            self.code_batch(*row);
         }
         self.batches = Rows::load(batches);
     }
@@ -472,7 +469,7 @@ impl Parts {
     fn has_deed(&self, deed: &Deed, word: &dyn Fn(u32) -> bool, code: &dyn Fn(u32) -> bool) -> bool {
         let maybe = |place: &Option<PlaceIx>| place.is_none_or(|place| self.has_place(place));
         match deed {
-            Deed::Move { container: place, to, .. } | Deed::Bound { shipment: place, to } => {
+            Deed::Move { container: place, to, .. } | Deed::Bound { shipment: place, to, .. } => {
                 self.has_place(*place) && self.has_place(*to)
             }
             Deed::Empty { place, to }

@@ -62,8 +62,7 @@ impl Book {
             None => true,
             // A superseded supersession keeps its target out; a superseded void no longer voids.
             Some(winner) => {
-                row.correction == CorrectionKind::Supersede
-                    && self.fact(winner).correction == CorrectionKind::Supersede
+                row.correction == CorrectionKind::Supersede && self.fact(winner).correction == CorrectionKind::Supersede
             }
         }
     }

@@ -236,6 +236,8 @@ pub struct FlowExtra {
     pub document: Option<String>,
     /// Where the packing was done.
     pub packed_at: Option<LocationId>,
+    /// Goes to where the container `to` stands.
+    pub beside: bool,
 }
 
 /// What is no flow.
@@ -315,6 +317,8 @@ pub enum Deed {
         shipment: PlaceIx,
         /// Where to.
         to: PlaceIx,
+        /// The phase from which on it counts within its instant.
+        phase: Phase,
     },
     /// An item's base unit.
     Item {

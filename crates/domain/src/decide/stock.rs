@@ -140,7 +140,8 @@ impl Stock {
             let moved = self.measure.value(moved.filter_map(|other| other.amount).sum());
             let at = book.fact(row.fact).instant;
             let key = crate::settle::Key::end_of(at);
-            let places = self.places().into_iter().filter(|place| *place == there || settler.lies_in(*place, there, key));
+            let places =
+                self.places().into_iter().filter(|place| *place == there || settler.lies_in(*place, there, key));
             if let Some(covered) = said.sub(moved).filter(|covered| covered.is_positive()) {
                 seen.push(Seen { at, covered, places: places.collect() });
             }

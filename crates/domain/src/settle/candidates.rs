@@ -162,7 +162,7 @@ impl Sweep<'_, '_> {
             self.take_from(&mut taken, candidates, left);
         }
         let left = taken.left(want);
-        if left > 0 || (want == 0 && taken.picks.is_empty()) {
+        if left > 0 {
             taken.excess = Some(Some(left));
         }
         taken
@@ -210,28 +210,28 @@ impl Sweep<'_, '_> {
             let Some(transit) = top.filter(|top| settler.book.place_kind(*top) == PlaceKind::Transit) else {
                 return false;
             };
-            let Some(bound) = settler.bound_for(transit) else { return false };
+            let Some(bound) = settler.bound_for(transit, key) else { return false };
             Some(bound) == by
                 || goal.is_some_and(|goal| {
-                    bound == goal
-                        || settler.master.is_below(goal, bound)
-                        || settler.master.is_below(bound, goal)
+                    bound == goal || settler.master.is_below(goal, bound) || settler.master.is_below(bound, goal)
                 })
         })
     }
 }
 
 impl Settler<'_> {
-    /// The declared destination of a shipment: of several in force the last in step order.
-    pub(crate) fn bound_for(&self, shipment: PlaceIx) -> Option<PlaceIx> {
-        let mut best = None;
+    /// The destination of a shipment that its latest fact before a step declares.
+    pub(crate) fn bound_for(&self, shipment: PlaceIx, before: Key) -> Option<PlaceIx> {
+        let mut best: Option<(Key, PlaceIx)> = None;
         for deed in self.book.deeds_of_place(shipment) {
             let row = self.book.deed_row(deed);
-            if let Deed::Bound { to, .. } = row.deed
-                && self.book.in_force(row.fact, self.known)
-                && best.is_none_or(|(other, _)| deed_order(self.book, deed, other).is_gt())
+            let Deed::Bound { to, phase, .. } = row.deed else { continue };
+            let key = self.key(row.fact, phase, row.leg);
+            if self.book.in_force(row.fact, self.known)
+                && self.order(&key, &before).is_le()
+                && best.is_none_or(|(other, _)| self.order(&key, &other).is_gt())
             {
-                best = Some((deed, to));
+                best = Some((key, to));
             }
         }
         best.map(|(_, to)| to)

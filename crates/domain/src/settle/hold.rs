@@ -89,11 +89,7 @@ impl Settler<'_> {
 
     /// All holds known and set up to an instant, with what they cover. `settlement` gives the settlement
     /// of a batch within the same bounds.
-    pub fn covers<'s>(
-        &self,
-        as_of: i64,
-        settlement: &impl Fn(BatchIx) -> std::borrow::Cow<'s, Settlement>,
-    ) -> Covers {
+    pub fn covers<'s>(&self, as_of: i64, settlement: &impl Fn(BatchIx) -> std::borrow::Cow<'s, Settlement>) -> Covers {
         let mut deeds: Vec<DeedIx> = self.book.hold_deeds().to_vec();
         deeds.retain(|deed| {
             let fact = self.book.deed_row(*deed).fact;
@@ -156,8 +152,7 @@ impl Settler<'_> {
             }
             *known = since;
             let lifted = |at: i64| {
-                batch != target.0
-                    && released.get(&batch).is_some_and(|all| all.iter().any(|r| *r >= from && *r <= at))
+                batch != target.0 && released.get(&batch).is_some_and(|all| all.iter().any(|r| *r >= from && *r <= at))
             };
             match place {
                 None => {
@@ -256,7 +251,15 @@ impl Settler<'_> {
         let mut found = Vec::new();
         let batch = settled.batch;
         let mut add = |kind, place, cause: FactIx, at| {
-            found.push(Exception { kind, batch: Some(batch), place: Some(place), cause, at, until: None, amount: None });
+            found.push(Exception {
+                kind,
+                batch: Some(batch),
+                place: Some(place),
+                cause,
+                at,
+                until: None,
+                amount: None,
+            });
         };
         for flow in settled.flows.iter().filter(|flow| flow.in_book()) {
             let Node::Place(from) = flow.from else { continue };

@@ -27,7 +27,27 @@ struct Factor {
     ratio: Ratio,
 }
 
+/// The base unit that a unit converts to exactly, and how much of it one is; itself where there is none.
+fn class(unit: Unit) -> (Unit, Ratio) {
+    let base = ranked_base(unit).1;
+    same_dimension(unit, base).map_or((unit, Ratio::ONE), |ratio| (base, ratio))
+}
+
 impl Factor {
+    /// A factor holds for all units of its two dimensions: litres to kilograms converts millilitres to grams.
+    fn between_classes(from: Unit, to: Unit, ratio: Ratio) -> Option<Self> {
+        let ((from, up), (to, down)) = (class(from), class(to));
+        Some(Self { from, to, ratio: ratio.mul(down)?.div(up)? })
+    }
+
+    /// How much of the other side one of a class is, when it is one of the two.
+    fn across(&self, from: Unit) -> Option<(Unit, Ratio)> {
+        if self.from == from {
+            return Some((self.to, self.ratio));
+        }
+        (self.to == from).then(|| Ratio::ONE.div(self.ratio)).flatten().map(|ratio| (self.from, ratio))
+    }
+
     fn pair(&self) -> (Unit, Unit) {
         if self.from <= self.to { (self.from, self.to) } else { (self.to, self.from) }
     }
@@ -49,20 +69,22 @@ impl Master {
         deeds.retain(|deed| book.in_force(book.deed_row(*deed).fact, known));
         deeds.sort_by(|a, b| deed_order(book, *a, *b));
         let mut master = Self { holds_pass_runs: true, ..Self::default() };
-        let mut parents = FxHashMap::default();
+        // In step order of the definition that counts.
+        let mut parents: Vec<(PlaceIx, PlaceIx)> = Vec::new();
         for deed in deeds {
             match &book.deed_row(deed).deed {
                 Deed::Parent { place, parent: Some(parent) } => {
-                    parents.insert(*place, *parent);
+                    parents.retain(|known| known.0 != *place);
+                    parents.push((*place, *parent));
                 }
                 Deed::Parent { place, parent: None } => {
-                    parents.remove(place);
+                    parents.retain(|known| known.0 != *place);
                 }
                 Deed::Item { item, base } => {
                     master.bases.insert(*item, *base);
                 }
                 Deed::Factor { item, batch, from, to, ratio } => {
-                    let factor = Factor { from: *from, to: *to, ratio: *ratio };
+                    let Some(factor) = Factor::between_classes(*from, *to, *ratio) else { continue };
                     let list = if *batch == u32::MAX {
                         master.item_factors.entry(NameNo(*item)).or_default()
                     } else {
@@ -75,7 +97,7 @@ impl Master {
                 _ => {}
             }
         }
-        master.parents = without_cycles(book, &parents);
+        master.parents = without_cycles(&parents);
         master
     }
 
@@ -106,26 +128,30 @@ impl Master {
         if let Some(direct) = same_dimension(from, to) {
             return Some(direct);
         }
+        let ((from, up), (to, down)) = (class(from), class(to));
         let of_batch = self.batch_factors.get(&batch).map_or(&[][..], Vec::as_slice);
         let of_item = book.item_of(batch).and_then(|item| self.item_factors.get(&item)).map_or(&[][..], Vec::as_slice);
-        let all = || of_batch.iter().chain(of_item);
-        all().find_map(|factor| through(factor, from, to)).or_else(|| {
-            all().find_map(|first| {
-                let (middle, ratio) = other_side(first, from)?;
-                let rest = all().filter(|second| second.pair() != first.pair());
-                rest.into_iter().find_map(|second| through(second, middle, to))?.mul(ratio)
+        // The batch's own factor goes before the item's.
+        let one = |from: Unit, to: Unit| {
+            of_batch.iter().chain(of_item).find_map(|factor| {
+                let (other, ratio) = factor.across(from)?;
+                (other == to).then_some(ratio)
             })
-        })
+        };
+        let over = || {
+            let mut middles: Vec<Unit> = of_batch.iter().chain(of_item).flat_map(|f| [f.from, f.to]).collect();
+            middles.sort_unstable();
+            middles.dedup();
+            middles.into_iter().find_map(|middle| one(from, middle)?.mul(one(middle, to)?))
+        };
+        one(from, to).or_else(over)?.mul(up)?.div(down)
     }
 }
 
-/// A parent that would close a cycle is ignored: places are added in the order of their names.
-fn without_cycles(book: &Book, wanted: &FxHashMap<PlaceIx, PlaceIx>) -> FxHashMap<PlaceIx, PlaceIx> {
-    let mut order: Vec<PlaceIx> = wanted.keys().copied().collect();
-    order.sort_by_cached_key(|place| book.place(*place));
+/// A parent that would close a cycle with those before it is ignored.
+fn without_cycles(wanted: &[(PlaceIx, PlaceIx)]) -> FxHashMap<PlaceIx, PlaceIx> {
     let mut tree: FxHashMap<PlaceIx, PlaceIx> = FxHashMap::default();
-    for place in order {
-        let parent = wanted[&place];
+    for &(place, parent) in wanted {
         let mut at = Some(parent);
         while let Some(above) = at {
             if above == place {
@@ -149,22 +175,6 @@ pub(crate) fn same_dimension(from: Unit, to: Unit) -> Option<Ratio> {
     }
     let ((fnum, fden), (tnum, tden)) = (from.ratio()?, to.ratio()?);
     Ratio::new(fnum.into(), fden.into())?.div(Ratio::new(tnum.into(), tden.into())?)
-}
-
-/// One step over a factor in either direction, unit conversions at both ends included.
-fn through(factor: &Factor, from: Unit, to: Unit) -> Option<Ratio> {
-    let forward = || same_dimension(from, factor.from)?.mul(factor.ratio)?.mul(same_dimension(factor.to, to)?);
-    let backward =
-        || same_dimension(from, factor.to)?.div(factor.ratio)?.mul(same_dimension(factor.from, to)?);
-    forward().or_else(backward)
-}
-
-/// The other unit of a factor and how much of it one `from` is.
-fn other_side(factor: &Factor, from: Unit) -> Option<(Unit, Ratio)> {
-    if let Some(ratio) = same_dimension(from, factor.from) {
-        return Some((factor.to, ratio.mul(factor.ratio)?));
-    }
-    same_dimension(from, factor.to).and_then(|ratio| Some((factor.from, ratio.div(factor.ratio)?)))
 }
 
 /// The base unit of a dimension, by rank; what has no rank is its own base.

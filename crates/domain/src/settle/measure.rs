@@ -27,7 +27,7 @@ impl Measure {
         let defined = book.item_of(batch).and_then(|item| master.base_of(item));
         let base = defined.unwrap_or_else(|| {
             let stated = all.iter().flat_map(|(first, second)| first.iter().chain(second));
-            stated.map(|stated| ranked_base(stated.unit())).min().map_or(Unit::ONE, |(_, unit)| unit)
+            stated.map(|stated| ranked_base(stated.unit())).min().map_or(Unit::KILOGRAM, |(_, unit)| unit)
         });
         let mut den: i128 = 1;
         for statement in all {

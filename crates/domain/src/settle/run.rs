@@ -55,6 +55,8 @@ pub struct RunSettlement {
     pub outputs: Vec<RunLeg>,
     /// Declared losses, with the facts that tell them.
     pub losses: Vec<(Sink, Stated, FactIx)>,
+    /// The last of its reports up to the effective bound, in step order.
+    pub last_report: Option<FactIx>,
     mapping: Vec<(BatchIx, BatchIx)>,
     hold_up: i64,
 }
@@ -74,13 +76,15 @@ impl RunSettlement {
         }
     }
 
-    /// The legs without a window in a run that gives some.
+    /// The legs without a window that are part of a pair, in a run that gives some.
     pub fn without_window(&self) -> Vec<&RunLeg> {
         let legs = || self.inputs.iter().chain(&self.outputs);
         if legs().all(|leg| leg.window.is_none()) {
             return Vec::new();
         }
-        legs().filter(|leg| leg.window.is_none()).collect()
+        let inputs = self.inputs.iter().filter(|input| self.outputs.iter().any(|output| self.connects(input, output)));
+        let outputs = self.outputs.iter().filter(|output| self.inputs.iter().any(|input| self.connects(input, output)));
+        inputs.chain(outputs).filter(|leg| leg.window.is_none()).collect()
     }
 }
 
@@ -96,6 +100,7 @@ impl Settler<'_> {
             inputs: Vec::new(),
             outputs: Vec::new(),
             losses: Vec::new(),
+            last_report: None,
             mapping: Vec::new(),
             hold_up: 0,
         };
@@ -113,6 +118,7 @@ impl Settler<'_> {
             settled.hold_up = settled.hold_up.max(*hold_up_micros);
             settled.mapping.extend(mapping.iter().map(|(i, o)| (self.resolve(*i), self.resolve(*o))));
             if self.book.fact(row.fact).instant <= as_of {
+                settled.last_report = Some(row.fact);
                 settled.losses.extend(losses.iter().map(|(sink, stated)| (*sink, *stated, row.fact)));
             }
         }
@@ -221,8 +227,7 @@ impl Settler<'_> {
         for leg in run.without_window() {
             add(ExceptionKind::NoWindow, leg.fact, Some(leg.batch));
         }
-        let last = run.inputs.iter().chain(&run.outputs).map(|leg| (leg.at, leg.fact)).max_by_key(|(at, _)| *at);
-        if let Some((_, cause)) = last {
+        if let Some(cause) = run.last_report {
             match self.run_balance(run, settlement) {
                 RunBalance::Unexplained(..) => add(ExceptionKind::RunLostMass, cause, None),
                 RunBalance::Gained(..) => add(ExceptionKind::RunGainedMass, cause, None),

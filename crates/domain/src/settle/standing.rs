@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::cmp::Ordering;
+use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
 
@@ -22,7 +23,9 @@ pub(crate) struct Station {
 /// Timelines computed so far, for one known commit.
 #[derive(Debug, Default)]
 pub(crate) struct Timelines {
-    known: RefCell<FxHashMap<PlaceIx, std::rc::Rc<Vec<Station>>>>,
+    known: RefCell<FxHashMap<PlaceIx, Rc<Vec<Station>>>>,
+    /// Being computed, innermost last: what is asked of them meanwhile is earlier than where they are.
+    partial: RefCell<Vec<(PlaceIx, Vec<Station>)>>,
 }
 
 /// Nested deeper than this, a chain of containers counts as a cycle.
@@ -112,15 +115,28 @@ impl Settler<'_> {
         stations
     }
 
-    fn timeline(&self, container: PlaceIx) -> std::rc::Rc<Vec<Station>> {
+    fn timeline(&self, container: PlaceIx) -> Rc<Vec<Station>> {
         if let Some(known) = self.timelines.known.borrow().get(&container) {
             return known.clone();
         }
-        // A container that is asked for while it is being computed stands nowhere (a cycle).
-        self.timelines.known.borrow_mut().insert(container, std::rc::Rc::default());
-        let timeline = std::rc::Rc::new(self.compute_timeline(container));
-        self.timelines.known.borrow_mut().insert(container, timeline.clone());
+        if let Some((_, partial)) = self.timelines.partial.borrow().iter().find(|(of, _)| *of == container) {
+            return Rc::new(partial.clone());
+        }
+        self.timelines.partial.borrow_mut().push((container, Vec::new()));
+        let timeline = Rc::new(self.compute_timeline(container));
+        self.timelines.partial.borrow_mut().pop();
+        // What was computed amid another one may have seen only a part of that one.
+        if self.timelines.partial.borrow().is_empty() {
+            self.timelines.known.borrow_mut().insert(container, timeline.clone());
+        }
         timeline
+    }
+
+    fn publish(&self, stations: &[Station]) {
+        if let Some((_, partial)) = self.timelines.partial.borrow_mut().last_mut() {
+            partial.clear();
+            partial.extend_from_slice(stations);
+        }
     }
 
     fn compute_timeline(&self, container: PlaceIx) -> Vec<Station> {
@@ -140,6 +156,7 @@ impl Settler<'_> {
         }
         for (index, (key, to, how)) in moves.iter().enumerate() {
             self.carry_out_emptied(container, &mut stations, *key);
+            self.publish(&stations);
             let now = stations.last().and_then(|station| station.place);
             let place = match how {
                 ContainerMove::Moved => Some(*to),
@@ -148,10 +165,22 @@ impl Settler<'_> {
                     if there { now } else { Some(*to) }
                 }
                 ContainerMove::TakenOut => self.standing(*to, *key),
+                ContainerMove::PackedWith => {
+                    if stations.is_empty() {
+                        self.standing(*to, *key)
+                    } else {
+                        now
+                    }
+                }
                 ContainerMove::PackedAt => {
-                    if stations.is_empty() { Some(*to) } else { now }
+                    if stations.is_empty() {
+                        Some(*to)
+                    } else {
+                        now
+                    }
                 }
             };
+            let place = if place.is_none_or(|place| self.can_stand(place)) { place } else { now };
             let closes = place.is_some_and(|place| self.would_close(container, place, *key));
             stations.push(Station { key: *key, place: if closes { None } else { place } });
             if index + 1 == moves.len() {
@@ -162,6 +191,11 @@ impl Settler<'_> {
             self.carry_out_emptied(container, &mut stations, Key::END);
         }
         stations
+    }
+
+    fn can_stand(&self, place: PlaceIx) -> bool {
+        use PlaceKind::{Container, Location, Party, Transit};
+        matches!(self.book.place_kind(place), Location | Container | Transit | Party)
     }
 
     fn would_close(&self, container: PlaceIx, mut place: PlaceIx, before: Key) -> bool {
@@ -211,8 +245,7 @@ impl Settler<'_> {
                 continue;
             }
             let key = self.key(row.fact, Phase::Sourceless, row.leg);
-            let between =
-                self.order(&key, &after) == Ordering::Greater && self.order(&key, &until) == Ordering::Less;
+            let between = self.order(&key, &after) == Ordering::Greater && self.order(&key, &until) == Ordering::Less;
             if between && next.as_ref().is_none_or(|(other, _)| self.order(&key, other) == Ordering::Less) {
                 next = Some((key, to));
             }
@@ -225,7 +258,8 @@ impl Settler<'_> {
         let mut first: Option<(Key, FlowIx)> = None;
         for flow in self.book.flows_to(EndKind::Place(container)) {
             let row = self.book.stated(flow);
-            if !row.packs || !self.book.in_force(row.fact, self.known) {
+            let later = self.book.fact(row.fact).instant > self.as_of;
+            if !row.packs || later || !self.book.in_force(row.fact, self.known) {
                 continue;
             }
             let key = self.key(row.fact, row.phase, row.leg);
@@ -234,6 +268,10 @@ impl Settler<'_> {
             }
         }
         let (key, flow) = first?;
+        // Where a place is stated the container stood there all along; else only settlement can tell.
+        if let Some(place) = self.packed_stated(flow) {
+            return Some(Station { key: Key::BEGIN, place: Some(place) });
+        }
         if first_move.is_some_and(|moved| self.order(&moved, &key) == Ordering::Less) {
             return None;
         }
@@ -242,16 +280,24 @@ impl Settler<'_> {
         Some(Station { key, place: if closes { None } else { place } })
     }
 
-    fn packed_where(&self, flow: FlowIx, key: Key) -> Option<PlaceIx> {
+    fn packed_stated(&self, flow: FlowIx) -> Option<PlaceIx> {
         if let Some(at) = self.book.extra(flow).and_then(|extra| extra.packed_at.clone()) {
             return self.book.find_place(&Place::Location(at));
         }
+        match self.book.stated(flow).from.kind() {
+            EndKind::Place(place) if self.book.place_kind(place) == PlaceKind::Location => Some(place),
+            _ => None,
+        }
+    }
+
+    fn packed_where(&self, flow: FlowIx, key: Key) -> Option<PlaceIx> {
         let row = *self.book.stated(flow);
         match row.from.kind() {
             EndKind::Place(place) => self.beside_or_self(place, key),
             _ => {
                 let settled = self.settle_until(row.batch, key, Some(flow));
-                let from = settled.flows.iter().find(|settled| settled.stated == Some(flow)).map(|settled| settled.from);
+                let from =
+                    settled.flows.iter().find(|settled| settled.stated == Some(flow)).map(|settled| settled.from);
                 match from {
                     Some(super::Node::Place(place)) => self.beside_or_self(place, key),
                     _ => None,

@@ -14,6 +14,7 @@ use super::{Exception, ExceptionKind, Key, Mark, Measure, Node, Settled, Settlem
 #[derive(Debug, Clone, Copy)]
 struct Debt {
     at: i64,
+    latest: i64,
     amount: i128,
     fact: FactIx,
 }
@@ -75,7 +76,7 @@ impl State {
         self.close_instant();
         self.instant = instant;
         self.before = self.balance;
-        self.before_unknown = self.open_unknown;
+        self.before_unknown = self.unknown;
     }
 
     fn close_instant(&mut self) {
@@ -103,6 +104,8 @@ pub(super) struct Sweep<'s, 'b> {
     index: FxHashMap<PlaceIx, usize>,
     flows: Vec<Settled>,
     exceptions: Vec<Exception>,
+    /// What no slice explains: its other slices may, once all are known.
+    wants: Vec<(Cause, PlaceIx, Option<i128>)>,
 }
 
 /// Below this many slices a linear look is faster than an index.
@@ -119,6 +122,7 @@ impl<'s, 'b> Sweep<'s, 'b> {
             index: FxHashMap::default(),
             flows: Vec::new(),
             exceptions: Vec::new(),
+            wants: Vec::new(),
         }
     }
 
@@ -153,7 +157,13 @@ impl<'s, 'b> Sweep<'s, 'b> {
         at
     }
 
-    pub(super) fn exception(&mut self, kind: ExceptionKind, place: Option<PlaceIx>, cause: Cause, amount: Option<i128>) {
+    pub(super) fn exception(
+        &mut self,
+        kind: ExceptionKind,
+        place: Option<PlaceIx>,
+        cause: Cause,
+        amount: Option<i128>,
+    ) {
         let at = cause.key.instant;
         let batch = Some(self.batch);
         self.exceptions.push(Exception { kind, batch, place, cause: cause.fact, at, until: None, amount });
@@ -166,42 +176,41 @@ impl<'s, 'b> Sweep<'s, 'b> {
     /// Settles a stated flow.
     pub(super) fn flow(&mut self, key: Key, flow: FlowIx) {
         let row = *self.settler.book.stated(flow);
-        let second = self.settler.book.extra(flow).and_then(|extra| extra.second);
+        let extra = self.settler.book.extra(flow);
+        let (second, beside) = extra.map_or((None, false), |extra| (extra.second, extra.beside));
         let amount = self.amount(&(row.quantity, second));
         let latest = self.settler.book.fact(row.fact).latest();
         let cause = Cause { key, fact: row.fact, stated: Some(flow), latest };
         let to = match (row.to.kind(), row.from.kind()) {
             (EndKind::Run(run), _) => Node::Run(run),
-            // Out of a container onto itself: beside it.
-            (EndKind::Place(to), EndKind::Place(from)) if to == from && self.kind(to) == PlaceKind::Container => {
+            (EndKind::Place(to), _) if beside => {
                 Node::Place(self.settler.beside(to, key).unwrap_or_else(|| self.settler.special.unplaced))
             }
             (EndKind::Place(place), _) => Node::Place(place),
             _ => unreachable!("a flow goes to a place or a run"),
         };
-        if amount.is_none() && (row.quantity.is_some() || self.is_stated(row.from.kind())) {
+        if amount.is_none() && (row.quantity.is_some() || second.is_some()) {
             self.exception(ExceptionKind::QuantityUnknown, place_of(to), cause, None);
         }
         if row.packs {
             self.check_container(cause, flow, to);
         }
         match row.from.kind() {
-            EndKind::Run(run) => self.arrive(cause, Node::Run(run), to, amount),
+            EndKind::Run(run) => self.post(cause, Node::Run(run), to, amount, Mark::Plain),
             EndKind::Supply(party) => self.supply(cause, party, to, amount),
-            EndKind::Place(place) if !self.has_slice(place) => self.arrive(cause, Node::Place(place), to, amount),
+            EndKind::Place(place) if !self.has_slice(place) => {
+                self.post(cause, Node::Place(place), to, amount, Mark::Plain);
+            }
             EndKind::Place(place) => {
                 let taken = self.take_named(place, to, amount, key);
-                self.post_taken(cause, &taken, to, Some(Node::Place(place)));
-                if self.kind(place) == PlaceKind::Party {
-                    self.pay_unplaced(cause, to, amount);
-                }
+                self.post_taken(cause, &taken, to, Some(place));
             }
             EndKind::Receipt(by) => {
                 let taken = self.take_unstated(to, amount, key, by, false);
                 self.post_taken(cause, &taken, to, None);
                 if let Some(excess) = taken.excess() {
                     let party = self.settler.special.unknown_party;
-                    self.arrive(cause, Node::Supply(party), to, excess);
+                    self.post(cause, Node::Supply(party), to, excess, Mark::Plain);
                 }
             }
             EndKind::Sighting => {
@@ -215,75 +224,74 @@ impl<'s, 'b> Sweep<'s, 'b> {
         }
     }
 
-    fn is_stated(&self, from: EndKind) -> bool {
-        matches!(from, EndKind::Place(_) | EndKind::Run(_) | EndKind::Supply(_))
-    }
-
     fn check_container(&mut self, cause: Cause, flow: FlowIx, to: Node) {
         let Node::Place(container) = to else { return };
         if self.settler.packed_elsewhere(flow, cause.fact, container, cause.key) {
             let holds = self.find(container).is_some_and(|at| self.slices[at].has_some());
             let outside = !self.settler.inside(container, cause.key);
-            let kind = if holds && outside { ExceptionKind::ContainerReused } else { ExceptionKind::ContainerElsewhere };
+            let kind =
+                if holds && outside { ExceptionKind::ContainerReused } else { ExceptionKind::ContainerElsewhere };
             self.exception(kind, Some(container), cause, None);
         }
     }
 
     /// From a party: what lies there of it first, the rest from its supply.
     fn supply(&mut self, cause: Cause, party: PlaceIx, to: Node, amount: Option<i128>) {
-        let there = self.find(party).map_or(0, |at| self.slices[at].balance.max(0));
-        let Some(amount) = amount else { return self.arrive(cause, Node::Supply(party), to, None) };
-        let back = there.min(amount);
+        let there = self.find(party).map(|at| &self.slices[at]);
+        let Some(amount) = amount else {
+            let lies_there = there.is_some_and(State::has_some);
+            let from = if lies_there { Node::Place(party) } else { Node::Supply(party) };
+            return self.post(cause, from, to, None, Mark::Plain);
+        };
+        let back = there.map_or(0, |slice| slice.covers(amount));
         if back > 0 {
-            self.arrive(cause, Node::Place(party), to, Some(back));
+            self.post(cause, Node::Place(party), to, Some(back), Mark::Plain);
         }
         if amount > back || amount == 0 {
-            self.arrive(cause, Node::Supply(party), to, Some(amount - back));
+            self.post(cause, Node::Supply(party), to, Some(amount - back), Mark::Plain);
         }
     }
 
-    /// What comes from outside, a run or a vessel pays what `unplaced` owes.
-    fn arrive(&mut self, cause: Cause, from: Node, to: Node, amount: Option<i128>) {
-        self.post(cause, from, to, amount, Mark::Plain);
-        self.pay_unplaced(cause, to, amount);
-    }
-
-    fn pay_unplaced(&mut self, cause: Cause, to: Node, amount: Option<i128>) {
-        let (Node::Place(place), Some(amount)) = (to, amount) else { return };
-        let unplaced = self.settler.special.unplaced;
-        let Some(at) = self.find(unplaced) else { return };
-        let owed = -self.slices[at].balance;
-        if owed <= 0 || place == unplaced || !self.has_slice(place) || !self.settler.inside(place, cause.key) {
+    /// What comes from outside, a run or a vessel pays what `unplaced` owes; `free` paid no other debt.
+    fn pay_unplaced(&mut self, cause: Cause, from: Node, to: Node, free: i128) {
+        let Node::Place(entered) = to else { return };
+        if let Node::Place(place) = from
+            && self.has_slice(place)
+            && self.settler.inside(place, cause.key)
+        {
             return;
         }
-        let here = self.find(place).map_or(0, |at| self.slices[at].balance.max(0));
-        let pays = owed.min(amount).min(here);
-        if pays > 0 {
-            let cause = Cause { stated: None, ..cause };
-            self.post(cause, Node::Place(place), Node::Place(unplaced), Some(pays), Mark::Plain);
+        let unplaced = self.settler.special.unplaced;
+        let Some(at) = self.find(unplaced) else { return };
+        let owed: i128 = self.slices[at].debts.iter().map(|debt| debt.amount).sum();
+        let pays = owed.min(free);
+        if pays <= 0 || entered == unplaced || !self.has_slice(entered) || !self.settler.inside(entered, cause.key) {
+            return;
         }
+        let cause = Cause { stated: None, ..cause };
+        self.post(cause, Node::Place(entered), Node::Place(unplaced), Some(pays), Mark::Plain);
     }
 
     /// What no candidate explains.
     fn unsourced(&mut self, cause: Cause, taken: &Taken, to: Node) {
         self.post_taken(cause, taken, to, None);
         let Some(excess) = taken.excess() else { return };
-        let leaves = match to {
-            Node::Place(place) => !matches!(self.kind(place), PlaceKind::Location | PlaceKind::Container | PlaceKind::Unplaced),
-            _ => true,
+        let inside = match to {
+            Node::Place(place) if self.has_slice(place) && self.settler.inside(place, cause.key) => Some(place),
+            _ => None,
         };
-        if leaves {
+        let Some(entered) = inside else {
             let unplaced = self.settler.special.unplaced;
             self.post(cause, Node::Place(unplaced), to, excess, Mark::Plain);
             if excess.is_none() {
                 self.exception(ExceptionKind::SourceUnknown, Some(unplaced), cause, None);
             }
             return;
-        }
+        };
         let nowhere = self.settler.special.unexplained;
-        self.exception(ExceptionKind::SourceUnknown, place_of(to), cause, excess);
-        self.link_from_all(cause, to, excess);
-        self.arrive(cause, Node::Place(nowhere), to, excess);
+        self.exception(ExceptionKind::SourceUnknown, Some(entered), cause, excess);
+        self.wants.push((cause, entered, excess));
+        self.post(cause, Node::Place(nowhere), to, excess, Mark::Plain);
     }
 
     /// Possible links from every slice reached by then.
@@ -323,9 +331,9 @@ impl<'s, 'b> Sweep<'s, 'b> {
         });
     }
 
-    fn post_taken(&mut self, cause: Cause, taken: &Taken, to: Node, named: Option<Node>) {
+    fn post_taken(&mut self, cause: Cause, taken: &Taken, to: Node, named: Option<PlaceIx>) {
         if taken.ambiguous {
-            self.exception(ExceptionKind::SourceAmbiguous, place_of(to), cause, taken.wanted);
+            self.exception(ExceptionKind::SourceAmbiguous, named.or(place_of(to)), cause, taken.wanted);
         }
         for pick in &taken.picks {
             let mark = if pick.assumed { Mark::Assumed } else { Mark::Plain };
@@ -335,14 +343,20 @@ impl<'s, 'b> Sweep<'s, 'b> {
             self.link(cause, Node::Place(*other), to, taken.wanted, cause.key.instant);
         }
         if let (Some(named), Some(excess)) = (named, taken.excess()) {
-            self.post(cause, named, to, excess, Mark::Plain);
+            if excess.is_none() {
+                self.wants.push((cause, named, None));
+            }
+            self.post(cause, Node::Place(named), to, excess, Mark::Plain);
         }
     }
 
     /// Moves an amount in the book.
-    fn post(&mut self, cause: Cause, from: Node, to: Node, amount: Option<i128>, mut mark: Mark) {
+    fn post(&mut self, cause: Cause, from: Node, to: Node, amount: Option<i128>, mark: Mark) {
         if from == to {
             return;
+        }
+        if amount.is_none() {
+            self.exception(ExceptionKind::QuantityUnknown, place_of(to), cause, None);
         }
         let at = cause.key.instant;
         let mut alone = true;
@@ -352,12 +366,9 @@ impl<'s, 'b> Sweep<'s, 'b> {
             let slice = self.slice(place);
             self.slices[slice].enter(at);
             alone = self.slices[slice].before == 0 && !self.slices[slice].before_unknown;
-            if self.slices[slice].assumed && mark == Mark::Plain {
-                mark = Mark::Assumed;
-            }
             // A fact dated by day does not say what was there before or after it.
             self.slices[slice].disturbed |= cause.latest != at;
-            self.withdraw(slice, at, cause.fact, amount, mark);
+            self.withdraw(slice, cause, amount, mark);
         }
         let flow = Settled {
             amount,
@@ -378,11 +389,21 @@ impl<'s, 'b> Sweep<'s, 'b> {
             let slice = self.slice(place);
             self.slices[slice].enter(at);
             self.slices[slice].disturbed |= cause.latest != at;
-            self.deposit(slice, &flow);
+            let paid = self.deposit(slice, &flow);
+            if let Some(amount) = amount {
+                self.pay_unplaced(cause, from, to, amount - paid);
+            }
+        }
+        if let Node::Place(place) = to
+            && self.kind(place) == PlaceKind::Vessel
+        {
+            let slice = self.slice(place);
+            self.slices[slice].first_in = self.slices[slice].first_in.min(at);
         }
     }
 
-    fn withdraw(&mut self, slice: usize, at: i64, fact: FactIx, amount: Option<i128>, mark: Mark) {
+    fn withdraw(&mut self, slice: usize, cause: Cause, amount: Option<i128>, mark: Mark) {
+        let Cause { key: Key { instant: at, .. }, fact, latest, .. } = cause;
         let state = &mut self.slices[slice];
         if mark == Mark::Assumed {
             state.assumed = true;
@@ -399,7 +420,7 @@ impl<'s, 'b> Sweep<'s, 'b> {
             return;
         }
         state.disturbed = true;
-        state.debts.push_back(Debt { at, amount: amount - had, fact });
+        state.debts.push_back(Debt { at, latest, amount: amount - had, fact });
         if state.negative_since.is_none() {
             state.negative_since = Some((at, fact, amount - had));
         } else if let Some(interval) = &mut state.negative_since {
@@ -407,7 +428,8 @@ impl<'s, 'b> Sweep<'s, 'b> {
         }
     }
 
-    fn deposit(&mut self, slice: usize, flow: &Settled) {
+    /// Returns how much of it paid debts.
+    fn deposit(&mut self, slice: usize, flow: &Settled) -> i128 {
         let at = flow.at;
         let state = &mut self.slices[slice];
         if state.balance <= 0 && !state.open_unknown {
@@ -422,7 +444,7 @@ impl<'s, 'b> Sweep<'s, 'b> {
             state.unknown = true;
             state.open_unknown = true;
             state.disturbed = true;
-            return;
+            return 0;
         };
         state.balance += amount;
         let mut left = amount;
@@ -443,10 +465,8 @@ impl<'s, 'b> Sweep<'s, 'b> {
         if state.balance >= 0 {
             self.end_negative(slice, Some(at));
         }
-        for mut repaid in paid {
-            repaid.stated = flow.stated;
-            self.flows.push(repaid);
-        }
+        self.flows.extend(paid);
+        amount - left
     }
 
     fn end_negative(&mut self, slice: usize, until: Option<i64>) {
@@ -483,17 +503,28 @@ impl<'s, 'b> Sweep<'s, 'b> {
 
     fn empty(&mut self, cause: Cause, place: PlaceIx, to: PlaceIx) {
         let Some(at) = self.find(place) else { return };
-        let (balance, open) = (self.slices[at].balance, self.slices[at].open_unknown);
+        let State { balance, open_unknown, unknown, .. } = self.slices[at];
         if balance > 0 {
             self.post(cause, Node::Place(place), Node::Place(to), Some(balance), Mark::Plain);
         }
-        if open {
-            if balance < 0 {
-                let nowhere = self.settler.special.unexplained;
-                self.post(cause, Node::Place(nowhere), Node::Place(place), Some(-balance), Mark::Plain);
-            }
+        if open_unknown && balance < 0 {
+            self.set_unknown(cause, place, 0);
+        }
+        if unknown {
             self.post(cause, Node::Place(place), Node::Place(to), None, Mark::Plain);
-            self.slices[at].open_unknown = false;
+        }
+        self.slices[at].open_unknown = false;
+        self.slices[at].unknown = false;
+    }
+
+    /// A book of unknown content is set: from or to `unexplained`, which explains itself.
+    fn set_unknown(&mut self, cause: Cause, place: PlaceIx, to: i128) {
+        let Some(at) = self.find(place) else { return };
+        let difference = to - self.slices[at].balance;
+        let (here, nowhere) = (Node::Place(place), Node::Place(self.settler.special.unexplained));
+        let (from, to) = if difference > 0 { (nowhere, here) } else { (here, nowhere) };
+        if difference != 0 {
+            self.post(cause, from, to, Some(difference.abs()), Mark::Plain);
         }
     }
 
@@ -506,20 +537,23 @@ impl<'s, 'b> Sweep<'s, 'b> {
             return;
         }
         let at = self.slice(place);
-        let open = self.slices[at].open_unknown;
+        if self.slices[at].open_unknown {
+            self.set_unknown(cause, place, counted);
+            self.slices[at].open_unknown = false;
+            self.slices[at].unknown = false;
+            return;
+        }
+        self.slices[at].unknown = false;
         let difference = counted - self.slices[at].balance;
-        self.slices[at].open_unknown = false;
         if difference == 0 {
             return;
         }
-        if !open {
-            self.exception(ExceptionKind::CountDiffers, Some(place), cause, Some(difference));
-        }
+        self.exception(ExceptionKind::CountDiffers, Some(place), cause, Some(difference));
         let book = self.settler.special.adjustment;
         if difference < 0 {
             self.post(cause, Node::Place(place), Node::Place(book), Some(-difference), Mark::Plain);
         } else {
-            self.link_from_all(cause, Node::Place(place), Some(difference));
+            self.wants.push((cause, place, Some(difference)));
             self.post(cause, Node::Place(book), Node::Place(place), Some(difference), Mark::Plain);
         }
         self.slices[at].disturbed = true;
@@ -527,17 +561,24 @@ impl<'s, 'b> Sweep<'s, 'b> {
 
     /// Links for what was never paid, intervals that last, episodes.
     pub(super) fn finish(mut self) -> Settlement {
+        for (cause, place, amount) in std::mem::take(&mut self.wants) {
+            self.link_from_all(cause, Node::Place(place), amount);
+        }
         for at in 0..self.slices.len() {
             self.end_negative(at, None);
             let place = self.slices[at].place;
             for debt in std::mem::take(&mut self.slices[at].debts) {
                 let key = Key::end_of(debt.at);
-                let cause = Cause { key, fact: debt.fact, stated: None, latest: debt.at };
+                let cause = Cause { key, fact: debt.fact, stated: None, latest: debt.latest };
                 self.link_from_all(cause, Node::Place(place), Some(debt.amount));
             }
         }
         let mut slices: Vec<Slice> = Vec::with_capacity(self.slices.len());
+        let settler = self.settler;
         for mut state in self.slices {
+            if settler.book.place_kind(state.place) == PlaceKind::Vessel {
+                continue;
+            }
             state.close_instant();
             let zeros = if state.disturbed { Vec::new() } else { state.zeros };
             slices.push(Slice {

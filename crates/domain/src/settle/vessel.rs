@@ -23,8 +23,12 @@ pub struct Fill {
     pub fact: FactIx,
     /// When, microseconds.
     pub at: i64,
-    /// How much in the vessel's unit; `None` is unknown.
+    /// How much; `None` is unknown.
     pub amount: Option<Ratio>,
+    /// The unit of its amount: the vessel's, or the batch's own where the vessel has none.
+    pub unit: Unit,
+    /// How much in the base unit of its batch.
+    pub base: Option<Ratio>,
     /// The settled flows that brought it.
     pub settled: Vec<Settled>,
     /// Number of the first draw before which some of it had left.
@@ -46,8 +50,10 @@ pub struct Draw {
     pub fact: FactIx,
     /// When, microseconds.
     pub at: i64,
-    /// How much in the vessel's unit; `None` is unknown.
+    /// How much; `None` is unknown.
     pub amount: Option<Ratio>,
+    /// The unit of its amount: the vessel's, or the batch's own where the vessel has none.
+    pub unit: Unit,
     /// What it is made of: number of the fill and how much, by the mix model.
     pub parts: Vec<(usize, Ratio)>,
     /// Parts that a later fill paid.
@@ -84,8 +90,8 @@ pub struct VesselSettlement {
     pub layers: Vec<(usize, Ratio)>,
     /// Discrepancies.
     pub exceptions: Vec<Exception>,
-    /// Amounts sent to unexplained by cleaning: number of the fill and how much.
-    pub cleaned: Vec<(usize, Ratio)>,
+    /// Amounts sent to unexplained by cleaning: number of the fill, how much, and the fact that cleaned.
+    pub cleaned: Vec<(usize, Ratio, FactIx)>,
 }
 
 impl VesselSettlement {
@@ -101,7 +107,7 @@ impl VesselSettlement {
         if draw < f.first_draw || f.cut_before.is_some_and(|cut| draw >= cut) {
             return None;
         }
-        if self.unit.is_none() || f.amount.is_none() || d.amount.is_none() {
+        if f.amount.is_none() || d.amount.is_none() {
             return Some(Contact::Unknown);
         }
         f.left_before.is_some_and(|left| draw >= left).then_some(Contact::Residue)
@@ -117,7 +123,7 @@ impl VesselSettlement {
         (0..self.fills.len()).filter_map(move |fill| self.contact(fill, draw).map(|contact| (fill, contact)))
     }
 
-    /// The total in the vessel: fills less draws and what cleaning sent away.
+    /// The total in the vessel: fills less draws and what cleaning sent away; `None` without a common unit.
     pub fn total(&self) -> Option<Ratio> {
         self.unit?;
         self.layers.iter().try_fold(Ratio::ZERO, |sum, (_, amount)| sum.add(*amount))
@@ -127,6 +133,8 @@ impl VesselSettlement {
 enum Op {
     Fill(Fill),
     Draw(Draw),
+    /// A record names what it takes out: the batch's own layers (ruling 18).
+    Take(Draw),
     Clean(CleanGrade, FactIx, i64),
 }
 
@@ -152,6 +160,7 @@ impl Settler<'_> {
             match op {
                 Op::Fill(fill) => state.fill(fill),
                 Op::Draw(draw) => state.draw(draw),
+                Op::Take(take) => state.take_named(&take),
                 Op::Clean(grade, fact, at) => state.clean(grade, fact, at),
             }
         }
@@ -174,22 +183,37 @@ impl Settler<'_> {
                 .filter(|settled| settled.stated == Some(flow) && settled.to == Node::Place(vessel))
                 .copied()
                 .collect();
-            ops.push((key, Op::Fill(Fill {
+            ops.push((
+                key,
+                Op::Fill(Fill {
+                    flow,
+                    batch,
+                    fact,
+                    at,
+                    amount: None,
+                    base: None,
+                    unit: settlement(batch).measure.base,
+                    settled,
+                    left_before: None,
+                    cut_before: None,
+                    first_draw: 0,
+                }),
+            ));
+        }
+        for flow in self.book.flows_from(end) {
+            let Some((key, batch, fact, at)) = self.operation(flow, as_of) else { continue };
+            let draw = Draw {
                 flow,
                 batch,
                 fact,
                 at,
                 amount: None,
-                settled,
-                left_before: None,
-                cut_before: None,
-                first_draw: 0,
-            })));
-        }
-        for flow in self.book.flows_from(end) {
-            let Some((key, batch, fact, at)) = self.operation(flow, as_of) else { continue };
-            let draw = Draw { flow, batch, fact, at, amount: None, parts: Vec::new(), paid_later: Vec::new() };
-            ops.push((key, Op::Draw(draw)));
+                unit: settlement(batch).measure.base,
+                parts: Vec::new(),
+                paid_later: Vec::new(),
+            };
+            let draws = self.book.stated(flow).phase == Phase::Draw;
+            ops.push((key, if draws { Op::Draw(draw) } else { Op::Take(draw) }));
         }
         for deed in self.book.deeds_of_place(vessel) {
             let row = self.book.deed_row(deed);
@@ -216,6 +240,8 @@ struct Mixing<'s, 'b> {
     out: VesselSettlement,
     layers: VecDeque<(usize, Ratio)>,
     debts: VecDeque<(usize, Ratio)>,
+    /// Something of unknown quantity went in since the last clean.
+    open: bool,
 }
 
 impl<'s, 'b> Mixing<'s, 'b> {
@@ -230,59 +256,71 @@ impl<'s, 'b> Mixing<'s, 'b> {
             exceptions: Vec::new(),
             cleaned: Vec::new(),
         };
-        Self { settler, grade, out, layers: VecDeque::new(), debts: VecDeque::new() }
+        Self { settler, grade, out, layers: VecDeque::new(), debts: VecDeque::new(), open: false }
     }
 
-    /// Mass if every stated leg converts to it, else volume, else pieces and so on.
+    /// Mass if every stated leg converts to it, else volume, else unit by unit.
     fn choose_unit<'c>(&mut self, ops: &mut [(Key, Op)], settlement: &impl Fn(BatchIx) -> Cow<'c, Settlement>) {
-        for base in [Unit::KILOGRAM, Unit::LITRE, Unit::ONE, Unit::METRE, Unit::SQUARE_METRE] {
-            let amounts: Option<Vec<Option<Ratio>>> =
-                ops.iter().map(|(_, op)| self.amount_in(op, base, settlement)).collect();
-            let Some(amounts) = amounts else { continue };
-            self.out.unit = Some(base);
-            for ((_, op), amount) in ops.iter_mut().zip(amounts) {
-                match op {
-                    Op::Fill(fill) => fill.amount = amount,
-                    Op::Draw(draw) => draw.amount = amount,
-                    Op::Clean(..) => {}
+        let legs = |op: &Op| match op {
+            Op::Fill(fill) => Some((fill.flow, fill.batch)),
+            Op::Draw(draw) | Op::Take(draw) => Some((draw.flow, draw.batch)),
+            Op::Clean(..) => None,
+        };
+        let fits = |base: Unit| {
+            ops.iter()
+                .filter_map(|(_, op)| legs(op))
+                .all(|(flow, batch)| !self.is_stated(flow) || self.stated_in(flow, batch, base).is_some())
+        };
+        self.out.unit = [Unit::KILOGRAM, Unit::LITRE].into_iter().find(|base| fits(*base));
+        for (_, op) in ops {
+            match op {
+                Op::Fill(fill) => {
+                    fill.unit = self.out.unit.unwrap_or(fill.unit);
+                    let base = settlement(fill.batch).measure.base;
+                    let stated = || self.stated_in(fill.flow, fill.batch, fill.unit);
+                    fill.amount = match self.base_sum(fill, settlement) {
+                        Some(_) if self.stated_in(fill.flow, fill.batch, base).is_some() => stated(),
+                        Some(taken) => {
+                            self.settler.convert(fill.batch, base, fill.unit).and_then(|ratio| ratio.mul(taken))
+                        }
+                        None => stated(),
+                    };
+                    fill.base = self.base_sum(fill, settlement);
                 }
+                Op::Draw(draw) | Op::Take(draw) => {
+                    draw.unit = self.out.unit.unwrap_or(draw.unit);
+                    draw.amount = self.stated_in(draw.flow, draw.batch, draw.unit);
+                }
+                Op::Clean(..) => {}
             }
-            return;
         }
     }
 
-    /// `None`: a stated leg does not convert. `Some(None)`: its quantity is unknown.
-    fn amount_in<'c>(
-        &self,
-        op: &Op,
-        base: Unit,
-        settlement: &impl Fn(BatchIx) -> Cow<'c, Settlement>,
-    ) -> Option<Option<Ratio>> {
-        let (flow, batch, settled) = match op {
-            Op::Fill(fill) => (fill.flow, fill.batch, fill.settled.as_slice()),
-            Op::Draw(draw) => (draw.flow, draw.batch, &[][..]),
-            Op::Clean(..) => return Some(None),
-        };
+    fn is_stated(&self, flow: FlowIx) -> bool {
+        let book = self.settler.book;
+        book.stated(flow).quantity.is_some() || book.extra(flow).is_some_and(|extra| extra.second.is_some())
+    }
+
+    fn stated_in(&self, flow: FlowIx, batch: BatchIx, base: Unit) -> Option<Ratio> {
         let book = self.settler.book;
         let second = book.extra(flow).and_then(|extra| extra.second);
-        let stated = [book.stated(flow).quantity, second];
-        for stated in stated.into_iter().flatten() {
-            if let Some(ratio) = self.settler.convert(batch, stated.unit(), base) {
-                return Ratio::from_decimal(stated.value()).mul(ratio).map(Some);
-            }
-        }
-        if stated[0].is_some() {
-            return None;
-        }
-        let in_book = || settled.iter().filter(|flow| flow.in_book());
-        let sum = in_book().map(|flow| flow.amount).try_fold(0i128, |sum, amount| Some(sum + amount?));
-        let Some(sum) = sum.filter(|_| in_book().next().is_some()) else { return Some(None) };
-        let measure = settlement(batch).measure;
-        measure.value(sum).mul(self.settler.convert(batch, measure.base, base)?).map(Some)
+        [book.stated(flow).quantity, second].into_iter().flatten().find_map(|stated| {
+            let ratio = self.settler.convert(batch, stated.unit(), base)?;
+            Ratio::from_decimal(stated.value()).mul(ratio)
+        })
     }
 
-    fn total(&self) -> Ratio {
-        self.layers.iter().try_fold(Ratio::ZERO, |sum, (_, amount)| sum.add(*amount)).unwrap_or(Ratio::ZERO)
+    /// What settlement booked, in the base unit of the batch.
+    fn base_sum<'c>(&self, fill: &Fill, settlement: &impl Fn(BatchIx) -> Cow<'c, Settlement>) -> Option<Ratio> {
+        let in_book = || fill.settled.iter().filter(|flow| flow.in_book());
+        in_book().next()?;
+        let sum = in_book().map(|flow| flow.amount).try_fold(0i128, |sum, amount| Some(sum + amount?))?;
+        Some(settlement(fill.batch).measure.value(sum))
+    }
+
+    fn total(&self, unit: Unit) -> Ratio {
+        let own = self.layers.iter().filter(|(fill, _)| self.out.fills[*fill].unit == unit);
+        own.into_iter().try_fold(Ratio::ZERO, |sum, (_, amount)| sum.add(*amount)).unwrap_or(Ratio::ZERO)
     }
 
     fn exception(&mut self, kind: ExceptionKind, batch: Option<BatchIx>, cause: FactIx, at: i64) {
@@ -293,27 +331,26 @@ impl<'s, 'b> Mixing<'s, 'b> {
     fn fill(&mut self, mut fill: Fill) {
         let index = self.out.fills.len();
         fill.first_draw = self.out.draws.len();
+        self.open |= fill.amount.is_none();
         let mut left = fill.amount.unwrap_or(Ratio::ZERO);
-        while left.is_positive()
-            && let Some((draw, owed)) = self.debts.front().copied()
-        {
+        for owing in 0..self.debts.len() {
+            let (draw, owed) = self.debts[owing];
             let pays = owed.min(left);
+            if self.out.draws[draw].unit != fill.unit || !pays.is_positive() {
+                continue;
+            }
             left = left.sub(pays).unwrap_or(Ratio::ZERO);
             self.out.draws[draw].paid_later.push((index, pays));
             // Some of it has left for a draw that came before it.
             fill.left_before = Some(fill.first_draw);
-            self.debts.pop_front();
-            match owed.sub(pays) {
-                Some(rest) if rest.is_positive() => self.debts.push_front((draw, rest)),
-                _ => {
-                    let (batch, cause, at) = {
-                        let paid = &self.out.draws[draw];
-                        (paid.batch, paid.fact, paid.at)
-                    };
-                    self.exception(ExceptionKind::VesselDrawnBeforeFilled, Some(batch), cause, at);
-                }
+            self.debts[owing].1 = owed.sub(pays).unwrap_or(Ratio::ZERO);
+            if self.debts[owing].1.is_zero() {
+                let paid = &self.out.draws[draw];
+                let (batch, cause, at) = (paid.batch, paid.fact, paid.at);
+                self.exception(ExceptionKind::VesselDrawnBeforeFilled, Some(batch), cause, at);
             }
         }
+        self.debts.retain(|(_, owed)| owed.is_positive());
         if left.is_positive() {
             self.layers.push_back((index, left));
         }
@@ -324,73 +361,97 @@ impl<'s, 'b> Mixing<'s, 'b> {
         let index = self.out.draws.len();
         let Some(wanted) = draw.amount else {
             // How much is unknown: it may hold some of whatever is there, and what is there stays.
-            for (fill, _) in &self.layers {
-                self.out.fills[*fill].left_before.get_or_insert(index + 1);
-            }
             self.out.draws.push(draw);
             return;
         };
-        let total = self.total();
+        let unit = draw.unit;
+        let total = self.total(unit);
         let taken = wanted.min(total);
         draw.parts = match self.out.mix {
-            MixModel::FirstInFirstOut => self.take_oldest(taken),
-            MixModel::Full => self.take_shares(taken, total),
+            MixModel::FirstInFirstOut => self.take_oldest(taken, unit),
+            MixModel::Full => self.take_shares(taken, total, unit),
         };
         for (fill, _) in &draw.parts {
             self.out.fills[*fill].left_before.get_or_insert(index + 1);
         }
-        if let Some(short) = wanted.sub(taken).filter(|short| short.is_positive()) {
+        if let Some(short) = wanted.sub(taken).filter(|short| short.is_positive() && !self.open) {
             self.debts.push_back((index, short));
         }
         self.out.draws.push(draw);
     }
 
-    fn take_oldest(&mut self, mut wanted: Ratio) -> Vec<(usize, Ratio)> {
-        let mut parts = Vec::new();
-        while wanted.is_positive()
-            && let Some((fill, there)) = self.layers.pop_front()
-        {
-            let part = there.min(wanted);
-            parts.push((fill, part));
-            wanted = wanted.sub(part).unwrap_or(Ratio::ZERO);
-            if let Some(rest) = there.sub(part).filter(|rest| rest.is_positive()) {
-                self.layers.push_front((fill, rest));
+    /// Takes a named batch out of its own layers, oldest first; what the model has not is flagged.
+    fn take_named(&mut self, take: &Draw) {
+        let next_draw = self.out.draws.len();
+        let mut wanted = take.amount.unwrap_or(Ratio::ZERO);
+        for (fill, there) in &mut self.layers {
+            let own = self.out.fills[*fill].batch == take.batch;
+            let part = (*there).min(wanted);
+            if !own || !part.is_positive() {
+                continue;
             }
+            *there = there.sub(part).unwrap_or(Ratio::ZERO);
+            wanted = wanted.sub(part).unwrap_or(Ratio::ZERO);
+            self.out.fills[*fill].left_before.get_or_insert(next_draw);
         }
+        self.layers.retain(|(_, left)| left.is_positive());
+        if wanted.is_positive() {
+            self.exception(ExceptionKind::VesselHasLess, Some(take.batch), take.fact, take.at);
+        }
+    }
+
+    fn take_oldest(&mut self, mut wanted: Ratio, unit: Unit) -> Vec<(usize, Ratio)> {
+        let mut parts = Vec::new();
+        for (fill, there) in &mut self.layers {
+            let part = (*there).min(wanted);
+            if self.out.fills[*fill].unit != unit || !part.is_positive() {
+                continue;
+            }
+            parts.push((*fill, part));
+            wanted = wanted.sub(part).unwrap_or(Ratio::ZERO);
+            *there = there.sub(part).unwrap_or(Ratio::ZERO);
+        }
+        self.layers.retain(|(_, left)| left.is_positive());
         parts
     }
 
     /// Shares in proportion, apportioned by largest remainder to nine decimals (ruling 19).
-    fn take_shares(&mut self, wanted: Ratio, total: Ratio) -> Vec<(usize, Ratio)> {
+    fn take_shares(&mut self, wanted: Ratio, total: Ratio, unit: Unit) -> Vec<(usize, Ratio)> {
         if !wanted.is_positive() {
             return Vec::new();
         }
         if wanted == total {
-            return self.layers.drain(..).collect();
+            return self.take_oldest(total, unit);
         }
-        let unit = Ratio::new(1, 10i128.pow(SHARE_SCALE)).unwrap_or(Ratio::ONE);
+        let step = Ratio::new(1, 10i128.pow(SHARE_SCALE)).unwrap_or(Ratio::ONE);
+        // Number of the layer, whole share, what was cut off.
         let mut shares: Vec<(usize, Ratio, Ratio)> = Vec::new();
         let mut rest = wanted;
-        for (at, (_, there)) in self.layers.iter().enumerate() {
+        for (at, (fill, there)) in self.layers.iter().enumerate() {
+            if self.out.fills[*fill].unit != unit {
+                continue;
+            }
             let exact = wanted.mul(*there).and_then(|share| share.div(total)).unwrap_or(Ratio::ZERO);
             let floor = exact.floor_to(SHARE_SCALE).map_or(Ratio::ZERO, Ratio::from_decimal);
             rest = rest.sub(floor).unwrap_or(Ratio::ZERO);
             shares.push((at, floor, exact.sub(floor).unwrap_or(Ratio::ZERO)));
         }
-        let mut order: Vec<usize> = (0..shares.len()).collect();
         let name = |at: usize| self.settler.book.batch(self.out.fills[self.layers[at].0].batch).to_string();
-        order.sort_by(|a, b| {
-            shares[*b].2.cmp(&shares[*a].2).then_with(|| name(*a).cmp(&name(*b))).then_with(|| a.cmp(b))
-        });
-        for at in order.iter().copied().cycle().take(order.len() * 2) {
-            if !rest.is_positive() {
-                break;
+        shares.sort_by(|a, b| b.2.cmp(&a.2).then_with(|| name(a.0).cmp(&name(b.0))).then_with(|| a.0.cmp(&b.0)));
+        let mut given = true;
+        while rest.is_positive() && given {
+            given = false;
+            for (at, share, _) in &mut shares {
+                let room = self.layers[*at].1.sub(*share).unwrap_or(Ratio::ZERO);
+                let more = rest.min(step).min(room);
+                if more.is_positive() {
+                    *share = share.add(more).unwrap_or(*share);
+                    rest = rest.sub(more).unwrap_or(Ratio::ZERO);
+                    given = true;
+                }
             }
-            let room = self.layers[at].1.sub(shares[at].1).unwrap_or(Ratio::ZERO);
-            let more = rest.min(unit).min(room);
-            shares[at].1 = shares[at].1.add(more).unwrap_or(shares[at].1);
-            rest = rest.sub(more).unwrap_or(Ratio::ZERO);
         }
+        shares.sort_by_key(|share| share.0);
         let mut parts = Vec::new();
         for (at, share, _) in shares {
             let (fill, there) = self.layers[at];
@@ -405,20 +466,24 @@ impl<'s, 'b> Mixing<'s, 'b> {
 
     fn clean(&mut self, grade: CleanGrade, fact: FactIx, at: i64) {
         let next_draw = self.out.draws.len();
-        let own: Ratio = self
-            .layers
-            .iter()
-            .filter(|(fill, _)| self.out.fills[*fill].at == at)
-            .try_fold(Ratio::ZERO, |sum, (_, amount)| sum.add(*amount))
-            .unwrap_or(Ratio::ZERO);
-        let away = self.total().sub(own).unwrap_or(Ratio::ZERO);
-        if away.is_positive() {
-            for (fill, amount) in self.take_oldest(away) {
+        let mut units: Vec<Unit> = self.layers.iter().map(|(fill, _)| self.out.fills[*fill].unit).collect();
+        units.sort_unstable();
+        units.dedup();
+        for unit in units {
+            // Its total, debts taken off, less the fills of its own moment.
+            let owed = self.debts.iter().filter(|(draw, _)| self.out.draws[*draw].unit == unit);
+            let owed = owed.into_iter().try_fold(Ratio::ZERO, |sum, (_, owed)| sum.add(*owed));
+            let own = self.out.fills.iter().filter(|fill| fill.at == at && fill.unit == unit);
+            let own = own.filter_map(|fill| fill.amount).try_fold(Ratio::ZERO, Ratio::add);
+            let away = owed.zip(own).and_then(|(owed, own)| self.total(unit).sub(owed)?.sub(own));
+            for (fill, amount) in self.take_oldest(away.unwrap_or(Ratio::ZERO).max(Ratio::ZERO), unit) {
                 self.out.fills[fill].left_before.get_or_insert(next_draw);
-                self.out.cleaned.push((fill, amount));
+                self.out.cleaned.push((fill, amount, fact));
+                let batch = self.out.fills[fill].batch;
+                self.exception(ExceptionKind::CleanedWithContent, Some(batch), fact, at);
             }
-            self.exception(ExceptionKind::CleanedWithContent, None, fact, at);
         }
+        self.open &= self.out.fills.iter().any(|fill| fill.at == at && fill.amount.is_none());
         if grade >= self.grade {
             for fill in &mut self.out.fills {
                 if fill.at < at {

@@ -7,7 +7,7 @@ use lotline_domain::fact::{MixModel, RunKind};
 use lotline_domain::id::Sink;
 use lotline_domain::quantity::Ratio;
 
-use super::row::{StatedForm, Units, maybe_stated};
+use super::row::{StatedForm, Units, maybe_stated, phase};
 
 /// A deed with its fact and step.
 #[derive(Debug, Encode, Decode)]
@@ -27,7 +27,7 @@ enum What {
     ReleaseHold(u32),
     ReleaseBatch(u32),
     Run(RunTold),
-    Bound(u32, u32),
+    Bound(u32, u32, u8),
     Item(u32, [u8; 3]),
     Parent(u32, Option<u32>),
     Vessel(u32, u8, Option<u32>),
@@ -47,10 +47,61 @@ struct RunTold {
     losses: Vec<(u8, StatedForm)>,
 }
 
-const MOVES: [ContainerMove; 4] =
-    [ContainerMove::Moved, ContainerMove::Seen, ContainerMove::TakenOut, ContainerMove::PackedAt];
-const RUN_KINDS: [RunKind; 4] = [RunKind::Production, RunKind::Split, RunKind::Merge, RunKind::Repack];
-const MIXES: [MixModel; 2] = [MixModel::Full, MixModel::FirstInFirstOut];
+/// Numbers of the closed lists. A new member does not compile until it has one.
+fn move_number(how: ContainerMove) -> u8 {
+    match how {
+        ContainerMove::Moved => 0,
+        ContainerMove::Seen => 1,
+        ContainerMove::TakenOut => 2,
+        ContainerMove::PackedAt => 3,
+        ContainerMove::PackedWith => 4,
+    }
+}
+
+fn move_of(number: u8) -> Option<ContainerMove> {
+    Some(match number {
+        0 => ContainerMove::Moved,
+        1 => ContainerMove::Seen,
+        2 => ContainerMove::TakenOut,
+        3 => ContainerMove::PackedAt,
+        4 => ContainerMove::PackedWith,
+        _ => return None,
+    })
+}
+
+fn kind_number(kind: RunKind) -> u8 {
+    match kind {
+        RunKind::Production => 0,
+        RunKind::Split => 1,
+        RunKind::Merge => 2,
+        RunKind::Repack => 3,
+    }
+}
+
+fn kind_of(number: u8) -> Option<RunKind> {
+    Some(match number {
+        0 => RunKind::Production,
+        1 => RunKind::Split,
+        2 => RunKind::Merge,
+        3 => RunKind::Repack,
+        _ => return None,
+    })
+}
+
+fn mix_number(mix: MixModel) -> u8 {
+    match mix {
+        MixModel::Full => 0,
+        MixModel::FirstInFirstOut => 1,
+    }
+}
+
+fn mix_of(number: u8) -> Option<MixModel> {
+    Some(match number {
+        0 => MixModel::Full,
+        1 => MixModel::FirstInFirstOut,
+        _ => return None,
+    })
+}
 
 impl DeedForm {
     pub(crate) fn of(row: &DeedRow) -> Self {
@@ -66,7 +117,7 @@ impl What {
     fn of(deed: &Deed) -> Self {
         let number = |place: &Option<PlaceIx>| place.map(|place| place.0);
         match deed {
-            Deed::Move { container, to, how } => Self::Move(container.0, to.0, *how as u8),
+            Deed::Move { container, to, how } => Self::Move(container.0, to.0, move_number(*how)),
             Deed::Empty { place, to } => Self::Empty(place.0, number(to)),
             Deed::Clean { vessel, grade } => Self::Clean(vessel.0, *grade),
             Deed::Count { batch, at, quantity, second } => {
@@ -78,16 +129,16 @@ impl What {
             Deed::ReleaseBatch { batch } => Self::ReleaseBatch(batch.0),
             Deed::Run { run, kind, completed, mapping, hold_up_micros, losses } => Self::Run(RunTold {
                 run: run.0,
-                kind: *kind as u8,
+                kind: kind_number(*kind),
                 completed: *completed,
                 mapping: mapping.iter().map(|(input, output)| (input.0, output.0)).collect(),
                 hold_up_micros: *hold_up_micros,
                 losses: losses.iter().map(|(sink, lost)| (*sink as u8, StatedForm::of(lost))).collect(),
             }),
-            Deed::Bound { shipment, to } => Self::Bound(shipment.0, to.0),
+            Deed::Bound { shipment, to, phase } => Self::Bound(shipment.0, to.0, *phase as u8),
             Deed::Item { item, base } => Self::Item(item.0, base.to_bytes()),
             Deed::Parent { place, parent } => Self::Parent(place.0, number(parent)),
-            Deed::Vessel { vessel, mix, at } => Self::Vessel(vessel.0, *mix as u8, number(at)),
+            Deed::Vessel { vessel, mix, at } => Self::Vessel(vessel.0, mix_number(*mix), number(at)),
             Deed::Factor { item, batch, from, to, ratio } => Self::Factor {
                 item: *item,
                 batch: *batch,
@@ -104,11 +155,9 @@ impl What {
 
     fn deed(self, units: &mut Units) -> Option<Deed> {
         Some(match self {
-            Self::Move(container, to, how) => Deed::Move {
-                container: PlaceIx(container),
-                to: PlaceIx(to),
-                how: MOVES.into_iter().find(|one| *one as u8 == how)?,
-            },
+            Self::Move(container, to, how) => {
+                Deed::Move { container: PlaceIx(container), to: PlaceIx(to), how: move_of(how)? }
+            }
             Self::Empty(place, to) => Deed::Empty { place: PlaceIx(place), to: to.map(PlaceIx) },
             Self::Clean(vessel, grade) => Deed::Clean { vessel: PlaceIx(vessel), grade },
             Self::Count(batch, at, quantity, second) => Deed::Count {
@@ -123,14 +172,14 @@ impl What {
             Self::ReleaseHold(hold) => Deed::ReleaseHold { hold: NameNo(hold) },
             Self::ReleaseBatch(batch) => Deed::ReleaseBatch { batch: BatchIx(batch) },
             Self::Run(told) => told.deed(units)?,
-            Self::Bound(shipment, to) => Deed::Bound { shipment: PlaceIx(shipment), to: PlaceIx(to) },
+            Self::Bound(shipment, to, number) => {
+                Deed::Bound { shipment: PlaceIx(shipment), to: PlaceIx(to), phase: phase(number)? }
+            }
             Self::Item(item, base) => Deed::Item { item: NameNo(item), base: units.unit(base)? },
             Self::Parent(place, parent) => Deed::Parent { place: PlaceIx(place), parent: parent.map(PlaceIx) },
-            Self::Vessel(vessel, mix, at) => Deed::Vessel {
-                vessel: PlaceIx(vessel),
-                mix: MIXES.into_iter().find(|one| *one as u8 == mix)?,
-                at: at.map(PlaceIx),
-            },
+            Self::Vessel(vessel, mix, at) => {
+                Deed::Vessel { vessel: PlaceIx(vessel), mix: mix_of(mix)?, at: at.map(PlaceIx) }
+            }
             Self::Factor { item, batch, from, to, num, den } => {
                 let ratio = Ratio::new(num, den)?;
                 Deed::Factor { item, batch, from: units.unit(from)?, to: units.unit(to)?, ratio }
@@ -150,7 +199,7 @@ impl RunTold {
         }
         Some(Deed::Run {
             run: RunIx(self.run),
-            kind: RUN_KINDS.into_iter().find(|one| *one as u8 == self.kind)?,
+            kind: kind_of(self.kind)?,
             completed: self.completed,
             mapping: self.mapping.into_iter().map(|(input, output)| (BatchIx(input), BatchIx(output))).collect(),
             hold_up_micros: self.hold_up_micros,

@@ -182,6 +182,7 @@ pub(crate) struct ExtraForm {
     window: Option<(i64, i64)>,
     document: Option<String>,
     packed_at: Option<String>,
+    beside: bool,
 }
 
 impl ExtraForm {
@@ -191,6 +192,7 @@ impl ExtraForm {
             window: extra.window.map(|window| (window.from.0, window.to.0)),
             document: extra.document.clone(),
             packed_at: extra.packed_at.as_ref().map(|at| at.as_str().to_owned()),
+            beside: extra.beside,
         }
     }
 
@@ -204,6 +206,7 @@ impl ExtraForm {
             window: self.window.map(|(from, to)| Window { from: Instant(from), to: Instant(to) }),
             document: self.document,
             packed_at,
+            beside: self.beside,
         })
     }
 }
@@ -256,7 +259,8 @@ impl FlowForm {
     }
 }
 
-fn phase(number: u8) -> Option<Phase> {
+/// The phase of a number.
+pub(super) fn phase(number: u8) -> Option<Phase> {
     let all = [Phase::In, Phase::Move, Phase::Out, Phase::Sourceless, Phase::Draw, Phase::Clean, Phase::Count];
     all.into_iter().find(|phase| *phase as u8 == number)
 }

@@ -1,0 +1,181 @@
+//! The engine under test: a book folded from events, and its answers as text, to be compared.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lotline_domain::book::{BatchIx, Book, Bounds};
+use lotline_domain::command::{Body, Mode, Recorded};
+use lotline_domain::fact::Event;
+use lotline_domain::id::BatchRef;
+use lotline_domain::quantity::Ratio;
+use lotline_domain::settle::{Mark, Node};
+use lotline_domain::time::{CommitNo, Instant, Position, RecordedAt};
+use lotline_projections::{Direction, Question, Spot, Tier, exceptions, scope, slices_of, trace, vessels};
+use lotline_testkit::generate::Plant;
+
+/// Ledger time of a commit in these tests: far after every fact, a second apart.
+pub fn recorded_at(commit: u64) -> RecordedAt {
+    RecordedAt(Instant(4_000_000_000_000_000 + i64::try_from(commit).unwrap_or(0) * 1_000_000))
+}
+
+/// An event as the ledger would give it.
+pub fn recorded(index: usize, commit: u64, event: &Event) -> Recorded {
+    Recorded {
+        position: Position(index as u64),
+        commit: CommitNo(commit),
+        recorded_at: recorded_at(commit),
+        body: Body::Fact { mode: Mode::Observation, event: event.clone(), decided_on: None },
+    }
+}
+
+/// A book of these events.
+pub fn book(events: &[(u64, Event)]) -> Book {
+    let mut book = Book::new();
+    for (index, (commit, event)) in events.iter().enumerate() {
+        book.apply(&recorded(index, *commit, event));
+    }
+    book
+}
+
+/// A book of a plant in its order of arrival.
+pub fn book_of(plant: &Plant) -> Book {
+    book(&plant.events())
+}
+
+/// Every batch of a book that a fact in force speaks of by flow or count, resolved.
+pub fn batches(question: &Question<'_>) -> BTreeMap<String, BatchIx> {
+    let book = question.book();
+    let count = u32::try_from(book.batch_count()).expect("few batches");
+    (0..count)
+        .map(BatchIx)
+        .filter(|batch| question.settler().stands_for(*batch).is_none())
+        .map(|batch| (book.batch(batch).to_string(), batch))
+        .collect()
+}
+
+/// A slice as text: amount, marks, where it stands.
+pub type SliceText = (String, bool, bool, String);
+
+/// What is where: slices, sinks, vessels.
+pub fn on_hand(question: &Question<'_>) -> BTreeMap<(String, String), SliceText> {
+    let book = question.book();
+    let mut all = BTreeMap::new();
+    for (name, batch) in batches(question) {
+        for row in slices_of(question, batch) {
+            let place = book.place(row.slice).to_string();
+            let stands = row.place.map_or_else(|| "unplaced".to_owned(), |place| book.place(place).to_string());
+            all.insert((name.clone(), place), (row.amount.value.to_string(), row.unknown, row.assumed, stands));
+        }
+        let settled = question.settlement(batch);
+        let mut sinks: BTreeMap<String, (i128, bool, bool)> = BTreeMap::new();
+        for flow in settled.flows.iter().filter(|flow| flow.in_book()) {
+            for (node, sign) in [(flow.to, 1), (flow.from, -1)] {
+                if let Node::Place(place) = node
+                    && book.place(place).is_sink()
+                {
+                    let entry = sinks.entry(book.place(place).to_string()).or_default();
+                    entry.0 += sign * flow.amount.unwrap_or(0);
+                    entry.1 |= flow.amount.is_none();
+                    entry.2 |= sign > 0 && flow.mark == Mark::Assumed;
+                }
+            }
+        }
+        let mut cleaned: BTreeMap<String, Ratio> = BTreeMap::new();
+        for vessel in vessels(question) {
+            let mixed = question.vessel(vessel);
+            for (fill, gone, _) in mixed.cleaned.iter().filter(|gone| mixed.fills[gone.0].batch == batch) {
+                let base = question.settler().convert(batch, mixed.fills[*fill].unit, settled.measure.base);
+                let gone = base.and_then(|base| base.mul(*gone)).expect("converts");
+                let sum = cleaned.entry("sink:unexplained".to_owned()).or_insert(Ratio::ZERO);
+                *sum = sum.add(gone).expect("small");
+                sinks.entry("sink:unexplained".to_owned()).or_default();
+            }
+        }
+        for (place, (amount, unknown, assumed)) in sinks {
+            let more = cleaned.get(&place).copied().unwrap_or(Ratio::ZERO);
+            let value = settled.measure.value(amount).add(more).expect("small").to_string();
+            if value == "0" && !unknown {
+                continue;
+            }
+            all.insert((name.clone(), place.clone()), (value, unknown, assumed, place));
+        }
+    }
+    all
+}
+
+/// A trace as text.
+pub fn traced(question: &Question<'_>, batch: BatchIx, direction: Direction) -> BTreeMap<String, &'static str> {
+    let found = trace(question, &[batch], direction);
+    found
+        .batches
+        .iter()
+        .map(|(batch, tier)| (question.book().batch(*batch).to_string(), tier.word()))
+        .collect()
+}
+
+/// Reached slices with tier and moment.
+pub fn traced_slices(question: &Question<'_>, batch: BatchIx) -> BTreeMap<(String, String), (&'static str, i64)> {
+    let found = trace(question, &[batch], Direction::Forward);
+    let book = question.book();
+    found
+        .slices
+        .iter()
+        .map(|((batch, place), reached)| {
+            let tier: Tier = reached.tier();
+            let names = (book.batch(*batch).to_string(), book.place(*place).to_string());
+            (names, (tier.word(), reached.moment(tier).unwrap_or(i64::MIN)))
+        })
+        .collect()
+}
+
+/// Open discrepancies as (kind, batch, place, causing event).
+pub fn discrepancies(question: &Question<'_>) -> BTreeSet<(String, String, String, String)> {
+    let book = question.book();
+    exceptions(question)
+        .into_iter()
+        .map(|exception| {
+            (
+                exception.kind.words().to_owned(),
+                exception.batch.map(|batch| book.batch(batch).to_string()).unwrap_or_default(),
+                exception.place.map(|place| book.place(place).to_string()).unwrap_or_default(),
+                book.event_id_text(exception.cause).to_owned(),
+            )
+        })
+        .collect()
+}
+
+/// A scope's rows as text: (batch, place or run) → (state, tier, quantity, ever, net).
+pub fn scoped(question: &Question<'_>, batch: BatchIx) -> BTreeMap<(String, String), (String, String, String, Option<String>, Option<String>)> {
+    let book = question.book();
+    let found = scope(question, &[batch]);
+    found
+        .rows
+        .iter()
+        .map(|row| {
+            let place = match (row.spot, row.slice) {
+                (Spot::Run(run), _) => format!("run:{}", book.run(run)),
+                (_, Some(slice)) => book.place(slice).to_string(),
+                (Spot::Place(_), None) => String::new(),
+            };
+            let ever = row.ever.map(|amount| amount.value.to_string());
+            let net = row.net.map(|amount| amount.value.to_string());
+            let value = (
+                row.state.words().to_owned(),
+                row.tier.word().to_owned(),
+                row.quantity.value.to_string(),
+                ever,
+                net,
+            );
+            ((book.batch(row.batch).to_string(), place), value)
+        })
+        .collect()
+}
+
+/// The number of a batch in a book.
+pub fn find(book: &Book, name: &BatchRef) -> Option<BatchIx> {
+    book.find_batch(name)
+}
+
+/// Bounds of everything known in a book.
+pub fn all(book: &Book) -> Bounds {
+    Bounds::known(book.head())
+}
