@@ -28,3 +28,7 @@ mod handler_commits;
 mod handler_intents;
 mod handler_overdraw;
 mod handler_plant;
+mod projections_feed;
+mod projections_figures;
+mod projections_keep;
+mod projections_settlements;
