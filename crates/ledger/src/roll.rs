@@ -19,7 +19,7 @@ impl Writer {
         let made = recovery::create_synced(&*self.storage, &temporary, &header).and_then(|file| {
             let upto = SEGMENT_HEADER_BYTES as u64 + len;
             write_zeros(&*file, SEGMENT_HEADER_BYTES as u64, upto).map_err(Failure::of("write", &temporary))?;
-            file.sync_data().map_err(Failure::of("sync", &temporary))?;
+            // The header is durable; the zeros become so with the first frame.
             Ok((file, upto))
         });
         let (file, allocated) = match made {

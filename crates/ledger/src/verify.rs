@@ -348,11 +348,12 @@ impl<'a> Check<'a> {
             return Err(head_damage(self.dir, 0, kind).into());
         }
         keyring::read(&**self.storage, self.dir, self.head.ledger)?;
-        let checked: Vec<Result<Option<PathBuf>, OpenError>> = self
-            .sealed
-            .par_iter()
-            .map(|(segment, len)| check_index(&**self.storage, self.dir, segment, *len))
-            .collect();
+        let check = |(segment, len): &(Segment, u64)| check_index(&**self.storage, self.dir, segment, *len);
+        let checked: Vec<Result<Option<PathBuf>, OpenError>> = if self.total_bytes < ALONE_BYTES as u64 {
+            self.sealed.iter().map(check).collect()
+        } else {
+            self.sealed.par_iter().map(check).collect()
+        };
         let checked: Vec<Option<PathBuf>> = checked.into_iter().collect::<Result<_, _>>()?;
         let missing_indexes: Vec<PathBuf> = checked.into_iter().flatten().collect();
         std::mem::take(&mut self.leaves).into_iter().for_each(|leaf| self.tree.push(leaf));
