@@ -2,7 +2,8 @@
 //!
 //! An intent passes when nothing of it would be an exception of the kinds that a rule forbids: it overdraws
 //! no slice at its moment or at any known later one, names its sources or leaves no doubt about them, and
-//! nothing that it ships, consumes or delivers is under hold. All its lines are decided together.
+//! nothing that it ships, consumes or delivers is under hold. All its lines are decided together. What is known
+//! to follow counts as the book has it: a later fact whose own source is in doubt may be picked otherwise then.
 //!
 //! A new output inherits the strictest status of its inputs without anything being stored: holds pass
 //! through runs when they are asked for.

@@ -384,7 +384,7 @@ impl Legs<'_> {
                     flow.packs = true;
                     flow.packed_at.clone_from(at);
                 }
-                if let (Some(inner), None, true) = (containers.first(), at, lines.is_empty()) {
+                if let (Some(inner), None) = (containers.first(), at) {
                     let leg = self.leg();
                     let (container, to) = (container.clone(), Place::Container(inner.clone()));
                     self.effects.push(Effect::PlaceMoved { leg, container, to, how: ContainerMove::PackedWith });

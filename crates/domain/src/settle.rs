@@ -512,8 +512,7 @@ impl<'a> Settler<'a> {
         for alias in self.aliases(batch) {
             self.collect(alias, &mut steps, &mut statements, &mut emptied);
         }
-        emptied.sort_unstable();
-        emptied.dedup();
+        self.around(&mut emptied);
         for place in emptied {
             for deed in self.book.deeds_of_place(place) {
                 let row = self.book.deed_row(deed);
@@ -524,6 +523,22 @@ impl<'a> Settler<'a> {
         }
         steps.sort_unstable_by(|a, b| self.order(&a.0, &b.0));
         (steps, Measure::of(self.book, &self.master, batch, &statements))
+    }
+
+    /// What is emptied out of a container lies where that stands: in another one, in a transit.
+    fn around(&self, places: &mut Vec<PlaceIx>) {
+        let hub = |place: &PlaceIx| matches!(self.book.place_kind(*place), PlaceKind::Container | PlaceKind::Transit);
+        let mut at = 0;
+        while at < places.len() {
+            for station in self.stood_at(places[at]).into_iter().filter(hub) {
+                if !places.contains(&station) {
+                    places.push(station);
+                }
+            }
+            at += 1;
+        }
+        places.sort_unstable();
+        places.dedup();
     }
 
     fn collect(

@@ -233,8 +233,13 @@ impl<'q, 'a> Walk<'q, 'a> {
             let (near, far) = self.ends(flow);
             let loose = |node: Node| !matches!(node, Node::Place(place) if self.is_slice(place));
             let into_vessel = matches!(flow.to, Node::Place(place) if !self.is_slice(place));
-            if (loose(near) && loose(far)) || (self.direction == Direction::Forward && into_vessel) {
-                self.pass(batch, flow, far, tier, made);
+            match (self.direction, far) {
+                (Direction::Forward, Node::Place(vessel)) if into_vessel && flow.in_book() => {
+                    self.edge(batch, flow, tier);
+                    self.through_vessel(batch, flow, vessel, tier);
+                }
+                _ if loose(near) && loose(far) => self.pass(batch, flow, far, tier, made),
+                _ => {}
             }
         }
     }
@@ -466,7 +471,10 @@ impl<'q, 'a> Walk<'q, 'a> {
         }
         if self.direction == Direction::Back && matches!(hub, EndKind::Place(_)) {
             // The dual of entering all fills of a code's candidate.
-            self.codes(batch, tier, self.no_limit(), true);
+            let poured = |flow: &Settled| flow.stated == Some(stated) && flow.in_book();
+            if settled.flows.iter().any(poured) {
+                self.codes(batch, tier, self.no_limit(), true);
+            }
         }
     }
 

@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
-use crate::book::{BatchIx, Deed, DeedIx, EndKind, FactIx, NameNo, PlaceIx, PlaceKind, RunIx};
+use crate::book::{BatchIx, Deed, DeedIx, EndKind, FactIx, FlowIx, NameNo, PlaceIx, PlaceKind, RunIx};
 use crate::fact::{CleanGrade, RunKind};
-use crate::id::{HoldId, Sink};
+use crate::id::HoldId;
 
 use super::master::deed_order;
-use super::{Exception, ExceptionKind, Node, Settlement, Settler};
+use super::{Contact, Exception, ExceptionKind, Node, Settlement, Settler};
 
 /// One hold and what it covers.
 #[derive(Debug, Clone)]
@@ -41,16 +41,17 @@ impl Covers {
         self.released.get(&batch).is_some_and(|all| all.iter().any(|at| *at >= from && *at < until))
     }
 
-    fn on(&self, batch: BatchIx, place: Option<PlaceIx>, at: i64) -> Vec<NameNo> {
+    /// The holds over a slice between two instants that mean one moment; a tie counts as under hold.
+    fn on(&self, batch: BatchIx, place: Option<PlaceIx>, at: i64, latest: i64) -> Vec<NameNo> {
         let mut holds = Vec::new();
         for cover in &self.holds {
-            if cover.from > at || cover.until.is_some_and(|until| until < at) {
+            if cover.from > latest || cover.until.is_some_and(|until| until < at) {
                 continue;
             }
             let whole = cover.covered.get(&(batch, None));
             let part = place.and_then(|place| cover.covered.get(&(batch, Some(place))));
             let since = whole.into_iter().chain(part).min();
-            if since.is_some_and(|since| *since <= at) && !self.released_between(batch, cover.from, at) {
+            if since.is_some_and(|since| *since <= latest) && !self.released_between(batch, cover.from, at) {
                 holds.push(cover.hold);
             }
         }
@@ -74,7 +75,7 @@ impl Settler<'_> {
     pub fn holds_on(&self, covers: &Covers, batch: BatchIx, place: PlaceIx, at: i64) -> Vec<HoldId> {
         let after = at.saturating_add(1);
         let mut holds: Vec<HoldId> =
-            covers.on(batch, Some(place), after).into_iter().map(|hold| self.book.hold_id(hold)).collect();
+            covers.on(batch, Some(place), after, after).into_iter().map(|hold| self.book.hold_id(hold)).collect();
         holds.sort();
         holds
     }
@@ -82,7 +83,7 @@ impl Settler<'_> {
     /// The holds that cover a movement out of a slice at an instant; a tie counts as under hold.
     pub fn holds_over(&self, covers: &Covers, batch: BatchIx, place: PlaceIx, at: i64) -> Vec<HoldId> {
         let mut holds: Vec<HoldId> =
-            covers.on(batch, Some(place), at).into_iter().map(|hold| self.book.hold_id(hold)).collect();
+            covers.on(batch, Some(place), at, at).into_iter().map(|hold| self.book.hold_id(hold)).collect();
         holds.sort();
         holds
     }
@@ -128,6 +129,11 @@ impl Settler<'_> {
         }
         let released = std::mem::take(&mut covers.released);
         for (cover, target) in covers.holds.iter_mut().zip(&targets) {
+            if let (batch, Some(place)) = target
+                && !lay_there(&settlement(*batch), *place, cover.from)
+            {
+                continue;
+            }
             self.spread(cover, *target, as_of, &released, settlement);
         }
         // A release of the held batch itself ended its holds; it lifts nothing that was held later.
@@ -164,10 +170,16 @@ impl Settler<'_> {
                 }
                 Some(place) => {
                     for flow in &settlement(batch).flows {
-                        if !flow.in_book() || flow.from != Node::Place(place) || flow.at < since || lifted(flow.at) {
+                        // What may have moved is covered like what did.
+                        if flow.from != Node::Place(place) || flow.latest < since || lifted(flow.at) {
                             continue;
                         }
                         match flow.to {
+                            Node::Place(to) if self.book.place_kind(to) == PlaceKind::Vessel => {
+                                for (made, at) in self.drawn_of(to, flow.stated, as_of, settlement) {
+                                    queue.push_back((made, at.max(since)));
+                                }
+                            }
                             Node::Place(to) if self.book.place_kind(to) != PlaceKind::Sink => {
                                 queue.push_back(((batch, Some(to)), flow.at));
                             }
@@ -182,6 +194,29 @@ impl Settler<'_> {
                 }
             }
         }
+    }
+
+    /// The slices that draws with some of a fill entered.
+    fn drawn_of<'s>(
+        &self,
+        vessel: PlaceIx,
+        fill: Option<FlowIx>,
+        as_of: i64,
+        settlement: &impl Fn(BatchIx) -> std::borrow::Cow<'s, Settlement>,
+    ) -> Vec<((BatchIx, Option<PlaceIx>), i64)> {
+        if !self.holds_pass_runs() {
+            return Vec::new();
+        }
+        let mixed = self.vessel(vessel, as_of, CleanGrade(1), settlement);
+        let Some(fill) = mixed.fills.iter().position(|known| Some(known.flow) == fill) else { return Vec::new() };
+        let mut entered = Vec::new();
+        for (draw, _) in mixed.draws_of(fill).filter(|(_, contact)| *contact != Contact::Residue) {
+            let draw = &mixed.draws[draw];
+            if let EndKind::Place(place) = self.book.stated(draw.flow).to.kind() {
+                entered.push(((draw.batch, Some(place)), draw.at));
+            }
+        }
+        entered
     }
 
     fn passes(&self, kind: RunKind) -> bool {
@@ -218,9 +253,11 @@ impl Settler<'_> {
             for vessel in vessels {
                 let settlement = |batch| std::borrow::Cow::Owned(self.settle(batch, as_of));
                 let settled = self.vessel(vessel, as_of, CleanGrade(1), &settlement);
-                for draw in &settled.draws {
-                    let of_it = |part: &(usize, _)| settled.fills[part.0].batch == batch;
-                    if draw.parts.iter().any(of_it) || draw.paid_later.iter().any(of_it) {
+                for (index, draw) in settled.draws.iter().enumerate() {
+                    let of_it = |(fill, contact): (usize, Contact)| {
+                        settled.fills[fill].batch == batch && contact != Contact::Residue
+                    };
+                    if settled.fills_of(index).any(of_it) {
                         made.push((draw.batch, draw.at));
                     }
                 }
@@ -265,15 +302,14 @@ impl Settler<'_> {
             let Node::Place(from) = flow.from else { continue };
             let kind = match flow.to {
                 Node::Run(run) if self.run(run, as_of).kind == RunKind::Production => ExceptionKind::ConsumedUnderHold,
-                Node::Place(to) => match (self.book.place_kind(to), self.book.sink(to)) {
-                    (PlaceKind::Transit, _) => ExceptionKind::ShippedUnderHold,
-                    (PlaceKind::Party, _) => ExceptionKind::DeliveredUnderHold,
-                    (_, Some(Sink::Consumed)) => ExceptionKind::ConsumedUnderHold,
+                Node::Place(to) => match self.book.place_kind(to) {
+                    PlaceKind::Transit => ExceptionKind::ShippedUnderHold,
+                    PlaceKind::Party => ExceptionKind::DeliveredUnderHold,
                     _ => continue,
                 },
                 _ => continue,
             };
-            if !covers.on(batch, Some(from), flow.at).is_empty() {
+            if !covers.on(batch, Some(from), flow.at, flow.latest).is_empty() {
                 add(kind, from, flow.fact, flow.at);
             }
         }
@@ -287,14 +323,26 @@ impl Settler<'_> {
                     Some(PlaceKind::Party) => ExceptionKind::DeliveredUnderHold,
                     _ => continue,
                 };
-                let held = balance_at(settled, slice.place, at) > 0;
-                if held && !covers.on(batch, Some(slice.place), at).is_empty() {
+                let held = balance_at(settled, slice.place, at) != 0 || slice.unknown;
+                let latest = self.book.fact(cause).latest();
+                if held && !covers.on(batch, Some(slice.place), at, latest).is_empty() {
                     add(kind, slice.place, cause, at);
                 }
             }
         }
         found
     }
+}
+
+/// True when something was in a slice before an instant, or came in at it.
+fn lay_there(settled: &Settlement, place: PlaceIx, at: i64) -> bool {
+    let here = Node::Place(place);
+    let enters = settled.flows.iter().any(|flow| flow.in_book() && flow.to == here && flow.at == at);
+    let unknown = settled
+        .flows
+        .iter()
+        .any(|flow| flow.in_book() && flow.amount.is_none() && (flow.to == here || flow.from == here) && flow.at < at);
+    enters || unknown || balance_at(settled, place, at.saturating_sub(1)) != 0
 }
 
 /// The balance of a slice at the end of an instant.

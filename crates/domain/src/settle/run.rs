@@ -114,6 +114,9 @@ impl Settler<'_> {
             let Deed::Run { kind, completed: done, mapping, hold_up_micros, losses, .. } = &row.deed else { continue };
             reports += 1;
             completed |= done;
+            if self.book.fact(row.fact).instant > as_of {
+                continue;
+            }
             settled.kind = *kind;
             settled.hold_up = settled.hold_up.max(*hold_up_micros);
             settled.mapping.extend(mapping.iter().map(|(i, o)| (self.resolve(*i), self.resolve(*o))));

@@ -55,6 +55,14 @@ impl Settler<'_> {
         None
     }
 
+    /// The places where a container ever stood; none for anything else.
+    pub(crate) fn stood_at(&self, place: PlaceIx) -> Vec<PlaceIx> {
+        if self.book.place_kind(place) != PlaceKind::Container || !self.book.was_emptied(place) {
+            return Vec::new();
+        }
+        self.timeline(place).iter().filter_map(|station| station.place).collect()
+    }
+
     /// True when a place lies in another one just before a step, through containers and the tree.
     pub(crate) fn lies_in(&self, place: PlaceIx, above: PlaceIx, before: Key) -> bool {
         let mut at = place;
@@ -151,7 +159,9 @@ impl Settler<'_> {
         }
         moves.sort_by(|a, b| self.order(&a.0, &b.0));
         let mut stations: Vec<Station> = Vec::new();
-        if let Some(first) = self.first_packing(container, moves.first().map(|first| first.0)) {
+        let packed_with = moves.iter().find(|(_, _, how)| *how == ContainerMove::PackedWith).map(|first| first.0);
+        let moved = moves.iter().find(|(_, _, how)| *how != ContainerMove::PackedWith).map(|first| first.0);
+        if let Some(first) = self.first_packing(container, moved, packed_with) {
             stations.push(first);
         }
         for (index, (key, to, how)) in moves.iter().enumerate() {
@@ -166,11 +176,8 @@ impl Settler<'_> {
                 }
                 ContainerMove::TakenOut => self.standing(*to, *key),
                 ContainerMove::PackedWith => {
-                    if stations.is_empty() {
-                        self.standing(*to, *key)
-                    } else {
-                        now
-                    }
+                    let nowhere = stations.iter().all(|station: &Station| station.place.is_none());
+                    if nowhere { self.standing(*to, *key) } else { now }
                 }
                 ContainerMove::PackedAt => {
                     if stations.is_empty() {
@@ -254,7 +261,7 @@ impl Settler<'_> {
     }
 
     /// A container first seen by packing is where the packed goods are (ruling 28).
-    fn first_packing(&self, container: PlaceIx, first_move: Option<Key>) -> Option<Station> {
+    fn first_packing(&self, container: PlaceIx, first_move: Option<Key>, packed_with: Option<Key>) -> Option<Station> {
         let mut first: Option<(Key, FlowIx)> = None;
         for flow in self.book.flows_to(EndKind::Place(container)) {
             let row = self.book.stated(flow);
@@ -268,6 +275,10 @@ impl Settler<'_> {
             }
         }
         let (key, flow) = first?;
+        // An earlier packing of containers alone was the first.
+        if packed_with.is_some_and(|with| with.fact != key.fact && self.order(&with, &key) == Ordering::Less) {
+            return None;
+        }
         // Where a place is stated the container stood there all along; else only settlement can tell.
         if let Some(place) = self.packed_stated(flow) {
             return Some(Station { key: Key::BEGIN, place: Some(place) });

@@ -229,9 +229,10 @@ impl<'s, 'b> Sweep<'s, 'b> {
         if self.settler.packed_elsewhere(flow, cause.fact, container, cause.key) {
             let holds = self.find(container).is_some_and(|at| self.slices[at].has_some());
             let outside = !self.settler.inside(container, cause.key);
-            let kind =
-                if holds && outside { ExceptionKind::ContainerReused } else { ExceptionKind::ContainerElsewhere };
-            self.exception(kind, Some(container), cause, None);
+            self.exception(ExceptionKind::ContainerElsewhere, Some(container), cause, None);
+            if holds && outside {
+                self.exception(ExceptionKind::ContainerReused, Some(container), cause, None);
+            }
         }
     }
 
@@ -530,7 +531,10 @@ impl<'s, 'b> Sweep<'s, 'b> {
 
     fn count(&mut self, cause: Cause, place: PlaceIx, statement: &Statement) {
         let Some(counted) = self.amount(statement) else {
-            self.exception(ExceptionKind::QuantityUnknown, Some(place), cause, None);
+            // Without any quantity a count says nothing about the book.
+            if statement.0.is_some() || statement.1.is_some() {
+                self.exception(ExceptionKind::QuantityUnknown, Some(place), cause, None);
+            }
             return;
         };
         if !self.has_slice(place) {

@@ -212,7 +212,9 @@ impl Vessel {
         let exact = |fill: usize| amount * &self.fills[fill].left / total;
         let mut parts: Vec<(usize, Number)> = filled.iter().map(|fill| (*fill, floor_nine(&exact(*fill)))).collect();
         let mut rest = parts.iter().fold(amount.clone(), |rest, (_, part)| rest - part);
-        parts.sort_by_cached_key(|(fill, part)| (part - exact(*fill), self.fills[*fill].batch.to_string(), *fill));
+        parts.sort_by_cached_key(|(fill, part)| {
+            (std::cmp::Reverse(exact(*fill) - part), self.fills[*fill].batch.to_string(), *fill)
+        });
         // CHOICE: what is finer than nine decimals stays with the last part that gets a remainder, and no
         // part exceeds what is left of its fill.
         while rest > zero() {
