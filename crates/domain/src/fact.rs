@@ -468,8 +468,9 @@ pub fn anonymous_blend(vessel: &VesselId, event: &EventId, leg: u16) -> BatchId 
         text
     } else {
         // Long ids keep their distinguishing tail.
-        let start = (0..text.len()).rev().take(crate::id::NAME_MAX).filter(|at| text.is_char_boundary(*at)).last();
-        text[start.unwrap_or(0)..].trim_start().to_owned()
+        let cut = text.len() - crate::id::NAME_MAX;
+        let start = (cut..text.len()).find(|at| text.is_char_boundary(*at));
+        text[start.unwrap_or(cut)..].trim_start().to_owned()
     };
     let code = crate::id::BatchCode::parse(&fits).expect("joined names are a name");
     let item = ItemId::parse("blend").expect("a word is a name");

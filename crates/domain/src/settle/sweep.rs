@@ -184,7 +184,7 @@ impl<'s, 'b> Sweep<'s, 'b> {
         let to = match (row.to.kind(), row.from.kind()) {
             (EndKind::Run(run), _) => Node::Run(run),
             (EndKind::Place(to), _) if beside => {
-                Node::Place(self.settler.beside(to, key).unwrap_or_else(|| self.settler.special.unplaced))
+                Node::Place(self.settler.beside(to, key).unwrap_or(self.settler.special.unplaced))
             }
             (EndKind::Place(place), _) => Node::Place(place),
             _ => unreachable!("a flow goes to a place or a run"),
@@ -494,7 +494,7 @@ impl<'s, 'b> Sweep<'s, 'b> {
         match row.deed {
             Deed::Empty { place, to } => {
                 let to = to.or_else(|| self.settler.beside(place, key));
-                let to = to.unwrap_or_else(|| self.settler.special.unplaced);
+                let to = to.unwrap_or(self.settler.special.unplaced);
                 self.empty(cause, place, to);
             }
             Deed::Count { at, quantity, second, .. } => self.count(cause, at, &(quantity, second)),
