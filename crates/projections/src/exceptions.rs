@@ -25,7 +25,7 @@ pub fn exceptions(question: &Question<'_>) -> Vec<Exception> {
     }
     found.extend(of_corrections(question));
     found.extend(future_dates(question));
-    found.sort_by(|a, b| (a.kind, a.at, a.cause, a.batch, a.place).cmp(&(b.kind, b.at, b.cause, b.batch, b.place)));
+    found.sort_by_key(|found| (found.kind, found.at, found.cause, found.batch, found.place));
     found.dedup_by(|a, b| (a.kind, a.batch, a.place, a.cause) == (b.kind, b.batch, b.place, b.cause));
     found
 }

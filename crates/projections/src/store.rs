@@ -352,65 +352,45 @@ impl Store {
         }
     }
 
-    /// Writes pages and cursor; `cursor` gets the pages' counts and seals filled in.
-    pub(crate) fn write(&mut self, pages: Vec<NewPage>, cursor: CursorForm) -> Result<(), SaveError> {
-        match self.try_write(pages, cursor) {
-            Ok(()) => Ok(()),
-            Err(source) => {
-                let folder = self.pages_folder();
-                self.clear().map_err(SaveError::Open)?;
-                Err(SaveError::Store { folder, source })
-            }
+    /// Writes pages as `pages` makes them, then what grew and the cursor, all or nothing. The counts and
+    /// seals of the cursor are filled in.
+    pub(crate) fn write(
+        &mut self,
+        cursor: CursorForm,
+        pages: impl FnOnce(&Self, &mut Writing<'_>) -> Result<(), SaveError>,
+    ) -> Result<(), SaveError> {
+        let written = self.try_write(cursor, pages);
+        if written.is_err() {
+            self.clear().map_err(SaveError::Open)?;
         }
+        written
     }
 
-    fn try_write(&mut self, pages: Vec<NewPage>, mut cursor: CursorForm) -> Result<(), sled::Error> {
+    fn try_write(
+        &mut self,
+        cursor: CursorForm,
+        pages: impl FnOnce(&Self, &mut Writing<'_>) -> Result<(), SaveError>,
+    ) -> Result<(), SaveError> {
         if self.db.is_none() {
-            self.db = Some(self.config().open()?);
+            self.db = Some(self.config().open().map_err(|source| self.failed(source))?);
         }
         let db = self.db.as_ref().expect("opened above");
-        let mut heads = self.heads.clone();
-        let mut ahead = sled::Batch::default();
-        let mut entries = 0;
-        let mut last = sled::Batch::default();
-        for page in pages {
-            let key = page.column.key(page.number);
-            let sealed = pages::seal(&key, &page.content);
-            let (seal, _) = pages::claims(&sealed).expect("a sealed page begins with its seal");
-            let full = pages::is_closed(sealed.len());
-            let heads = &mut heads[page.column.at()];
-            let at = page.number as usize;
-            let grows = at < heads.len();
-            heads.truncate(at);
-            heads.push(PageHead { first: page.first, rows: page.rows, full, bytes: sealed.len(), seal });
-            if grows || !full {
-                // At most two for each column: the page that grew and the one that is open now.
-                last.insert(&key, sealed);
-                continue;
-            }
-            ahead.insert(&key, sealed);
-            entries += 1;
-            if entries == BATCH_MAX {
-                db.apply_batch(std::mem::take(&mut ahead))?;
-                entries = 0;
-            }
-        }
-        if entries > 0 {
-            db.apply_batch(ahead)?;
-        }
-        cursor.columns = heads
-            .iter()
-            .map(|heads| {
-                let rows = heads.last().map_or(0, |last| last.first + u64::from(last.rows));
-                (u32::try_from(heads.len()).expect("fewer than 2^32 pages"), rows)
-            })
-            .collect();
-        cursor.root = root(&heads);
-        last.insert(&CURSOR_KEY, write_cursor(&cursor));
-        db.apply_batch(last)?;
-        db.flush()?;
+        let mut writing = Writing {
+            db,
+            heads: self.heads.clone(),
+            ahead: sled::Batch::default(),
+            entries: 0,
+            last: sled::Batch::default(),
+        };
+        pages(self, &mut writing)?;
+        let heads = writing.finish(cursor).map_err(|source| self.failed(source))?;
         self.heads = heads;
         Ok(())
+    }
+
+    /// What a failing store means for who saves.
+    pub(crate) fn failed(&self, source: sled::Error) -> SaveError {
+        SaveError::Store { folder: self.pages_folder(), source }
     }
 
     /// True when sled's files have grown far beyond the pages in them: then they are better written anew.
@@ -418,6 +398,60 @@ impl Store {
         let on_disk = self.db.as_ref().and_then(|db| db.size_on_disk().ok()).unwrap_or(0);
         let live: usize = self.heads.iter().flatten().map(|head| head.bytes).sum();
         on_disk > BLOAT_FROM + BLOAT_TIMES * live as u64
+    }
+}
+
+/// A save under way.
+pub(crate) struct Writing<'d> {
+    db: &'d sled::Db,
+    heads: Vec<Vec<PageHead>>,
+    ahead: sled::Batch,
+    entries: usize,
+    last: sled::Batch,
+}
+
+impl Writing<'_> {
+    /// Takes the next page of a column. New full pages are written at once: the cursor does not count them
+    /// yet. What replaces an open page, or is one, waits for the cursor.
+    pub(crate) fn page(&mut self, page: NewPage) -> Result<(), sled::Error> {
+        let key = page.column.key(page.number);
+        let sealed = pages::seal(&key, &page.content);
+        let (seal, _) = pages::claims(&sealed).expect("a sealed page begins with its seal");
+        let full = pages::is_closed(sealed.len());
+        let heads = &mut self.heads[page.column.at()];
+        let at = page.number as usize;
+        let grows = at < heads.len();
+        heads.truncate(at);
+        heads.push(PageHead { first: page.first, rows: page.rows, full, bytes: sealed.len(), seal });
+        if grows || !full {
+            // At most two for each column: the page that grew and the one that is open now.
+            self.last.insert(&key, sealed);
+            return Ok(());
+        }
+        self.ahead.insert(&key, sealed);
+        self.entries += 1;
+        if self.entries == BATCH_MAX { self.write_ahead() } else { Ok(()) }
+    }
+
+    fn write_ahead(&mut self) -> Result<(), sled::Error> {
+        self.entries = 0;
+        self.db.apply_batch(std::mem::take(&mut self.ahead))
+    }
+
+    fn finish(mut self, mut cursor: CursorForm) -> Result<Vec<Vec<PageHead>>, sled::Error> {
+        if self.entries > 0 {
+            self.write_ahead()?;
+        }
+        let counts = self.heads.iter().map(|heads| {
+            let rows = heads.last().map_or(0, |last| last.first + u64::from(last.rows));
+            (u32::try_from(heads.len()).expect("fewer than 2^32 pages"), rows)
+        });
+        cursor.columns = counts.collect();
+        cursor.root = root(&self.heads);
+        self.last.insert(&CURSOR_KEY, write_cursor(&cursor));
+        self.db.apply_batch(self.last)?;
+        self.db.flush()?;
+        Ok(self.heads)
     }
 }
 

@@ -17,7 +17,9 @@ use super::{ReadModel, ReadModelKind};
 
 /// What a store holds; `None` when it holds nothing.
 pub(super) fn load(store: &mut Store, kind: ReadModelKind, ledger: LedgerId) -> Result<Option<ReadModel>, Doubt> {
+    let t0 = std::time::Instant::now();
     let Some((form, pages)) = store.read()? else { return Ok(None) };
+    eprintln!("TMP read {:?}", t0.elapsed());
     if form.kind != kind as u8 {
         return Err(Doubt::OtherKind);
     }
@@ -26,6 +28,7 @@ pub(super) fn load(store: &mut Store, kind: ReadModelKind, ledger: LedgerId) -> 
     }
     let columns = Columns { form: &form, pages };
     let (flows, rest) = rayon::join(|| columns.flows(), || columns.rest());
+    eprintln!("TMP decoded {:?}", t0.elapsed());
     let (flows, extras) = flows?;
     let Rest { mut parts, recorded, changes } = rest?;
     parts.flows = flows;
@@ -37,6 +40,7 @@ pub(super) fn load(store: &mut Store, kind: ReadModelKind, ledger: LedgerId) -> 
         return Err(Doubt::OtherPages);
     }
     let book = Book::load(parts).map_err(Doubt::Rows)?;
+    eprintln!("TMP loaded {:?}", t0.elapsed());
     let cursor = Cursor { ledger, number: CommitNo(form.number), hash: CommitHash(form.hash) };
     Ok(Some(ReadModel { book, cursor, recorded, changes, ..ReadModel::in_memory(kind, ledger) }))
 }

@@ -1,13 +1,12 @@
 //! Rows to pages: from the open page of each column on.
 
 use bincode::Encode;
-use bincode::error::EncodeError;
 use lotline_domain::book::{FactIx, FlowIx, NameNo, NameTable};
 
 use crate::pages::{
     BatchForm, Column, CommitForm, CursorForm, DeedForm, Draft, FactForm, FlowForm, PlaceForm, RunForm,
 };
-use crate::store::{NewPage, SaveError, Store};
+use crate::store::{NewPage, SaveError, Store, Writing};
 
 use super::ReadModel;
 
@@ -18,90 +17,82 @@ pub(super) fn save(model: &mut ReadModel, store: &mut Store) -> Result<(), SaveE
     if store.next_page(Column::Changes).1 == 0 {
         model.changes.begin_log();
     }
-    let mut pages = Vec::new();
-    for column in Column::ALL {
-        column_pages(model, store, column, &mut pages)
-            .map_err(|source| SaveError::Row { column: column.to_string(), source })?;
-    }
-    store.write(pages, cursor_of(model))?;
+    store.write(cursor_of(model), |store, writing| {
+        Column::ALL.into_iter().try_for_each(|column| column_pages(model, store, column, writing))
+    })?;
     let (_, open) = store.next_page(Column::Changes);
     model.changes.forget_before(open);
     Ok(())
 }
 
-fn column_pages(model: &ReadModel, store: &Store, column: Column, pages: &mut Vec<NewPage>) -> Result<(), EncodeError> {
+fn column_pages(model: &ReadModel, store: &Store, column: Column, writing: &mut Writing<'_>) -> Result<(), SaveError> {
     let book = &model.book;
     let mark = book.mark();
-    let (_, first) = store.next_page(column);
+    let (number, first) = store.next_page(column);
     let from = usize::try_from(first).expect("rows in memory have indexes");
-    let mut writer = Writer::new(store, column, pages);
-    let mut names = |table, count: usize| {
+    let mut cut = Cut { store, column, number, first, draft: Draft::default(), writing };
+    let names = |table, count: usize| {
         let numbers = (from..count).map(|at| NameNo(u32::try_from(at).expect("names are numbered in 32 bits")));
-        writer.rows(numbers.map(|name| book.name(table, name)))
+        numbers.map(move |name| book.name(table, name))
     };
     match column {
-        Column::Words => names(NameTable::Words, mark.words)?,
-        Column::Codes => names(NameTable::Codes, mark.codes)?,
-        Column::EventIds => names(NameTable::EventIds, mark.event_ids)?,
-        Column::Batches => writer.rows(book.batch_rows(from..mark.batches).iter().map(BatchForm::of))?,
-        Column::Places => writer.rows(book.place_rows(from..mark.places).iter().map(PlaceForm::of))?,
-        Column::Runs => writer.rows(book.run_rows(from..mark.runs).iter().map(RunForm::of))?,
+        Column::Words => cut.rows(names(NameTable::Words, mark.words))?,
+        Column::Codes => cut.rows(names(NameTable::Codes, mark.codes))?,
+        Column::EventIds => cut.rows(names(NameTable::EventIds, mark.event_ids))?,
+        Column::Batches => cut.rows(book.batch_rows(from..mark.batches).iter().map(BatchForm::of))?,
+        Column::Places => cut.rows(book.place_rows(from..mark.places).iter().map(PlaceForm::of))?,
+        Column::Runs => cut.rows(book.run_rows(from..mark.runs).iter().map(RunForm::of))?,
         Column::Facts => {
             let numbers = (0..).map(FactIx).skip(from);
             let rows = book.fact_rows(from..mark.facts).iter().zip(numbers);
-            writer.rows(rows.map(|(row, fact)| FactForm::of(row, book.corrected_at(fact))))?;
+            cut.rows(rows.map(|(row, fact)| FactForm::of(row, book.corrected_at(fact))))?;
         }
         Column::Flows => {
             let numbers = (0..).map(FlowIx).skip(from);
             let rows = book.flow_rows(from..mark.flows).iter().zip(numbers);
-            writer.rows(rows.map(|(row, flow)| FlowForm::of(row, book.extra(flow))))?;
+            cut.rows(rows.map(|(row, flow)| FlowForm::of(row, book.extra(flow))))?;
         }
-        Column::Deeds => writer.rows(book.deed_rows(from..mark.deeds).iter().map(DeedForm::of))?,
-        Column::Commits => writer.rows(model.recorded[from..].iter().map(|micros| CommitForm(*micros)))?,
-        Column::Changes => writer.rows(model.changes.rows_from(first).iter().copied())?,
+        Column::Deeds => cut.rows(book.deed_rows(from..mark.deeds).iter().map(DeedForm::of))?,
+        Column::Commits => cut.rows(model.recorded[from..].iter().map(|micros| CommitForm(*micros)))?,
+        Column::Changes => cut.rows(model.changes.rows_from(first).iter().copied())?,
     }
-    writer.finish();
-    Ok(())
+    cut.finish()
 }
 
 /// Cuts rows into pages.
-struct Writer<'p> {
+struct Cut<'w, 'd> {
+    store: &'w Store,
     column: Column,
     number: u32,
     first: u64,
     draft: Draft,
-    pages: &'p mut Vec<NewPage>,
+    writing: &'w mut Writing<'d>,
 }
 
-impl<'p> Writer<'p> {
-    fn new(store: &Store, column: Column, pages: &'p mut Vec<NewPage>) -> Self {
-        let (number, first) = store.next_page(column);
-        Self { column, number, first, draft: Draft::default(), pages }
-    }
-
-    fn rows<R: Encode>(&mut self, rows: impl Iterator<Item = R>) -> Result<(), EncodeError> {
+impl Cut<'_, '_> {
+    fn rows<R: Encode>(&mut self, rows: impl Iterator<Item = R>) -> Result<(), SaveError> {
+        let column = self.column;
         for row in rows {
-            self.draft.push(&row)?;
+            self.draft.push(&row).map_err(|source| SaveError::Row { column: column.to_string(), source })?;
             if self.draft.is_full() {
-                self.close();
+                self.close()?;
             }
         }
         Ok(())
     }
 
-    fn close(&mut self) {
+    fn close(&mut self) -> Result<(), SaveError> {
         let draft = std::mem::take(&mut self.draft);
         let rows = draft.rows();
         let (column, number, first) = (self.column, self.number, self.first);
-        self.pages.push(NewPage { column, number, first, rows, content: draft.finish() });
         self.number += 1;
         self.first += u64::from(rows);
+        let page = NewPage { column, number, first, rows, content: draft.finish() };
+        self.writing.page(page).map_err(|source| self.store.failed(source))
     }
 
-    fn finish(mut self) {
-        if self.draft.rows() > 0 {
-            self.close();
-        }
+    fn finish(mut self) -> Result<(), SaveError> {
+        if self.draft.rows() > 0 { self.close() } else { Ok(()) }
     }
 }
 
