@@ -173,6 +173,7 @@ pub(crate) struct PageHead {
 pub(crate) struct ReadPage {
     pub(crate) column: Column,
     pub(crate) number: u32,
+    rows: usize,
     bytes: sled::IVec,
 }
 
@@ -185,6 +186,11 @@ impl ReadPage {
     /// The same for names.
     pub(crate) fn read_texts(&self, each: impl FnMut(&str) -> Option<()>) -> Result<(), Doubt> {
         self.content().and_then(|content| pages::read_texts(content, each)).map_err(|error| self.damaged(&error))
+    }
+
+    /// How many rows it has.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
     }
 
     /// How many bytes it has.
@@ -311,7 +317,7 @@ impl Store {
                 let (seal, rows) = pages::claims(&bytes).map_err(|error| damaged(column, number, &error))?;
                 heads.push(PageHead { first, rows, full: pages::is_closed(bytes.len()), bytes: bytes.len(), seal });
                 first += u64::from(rows);
-                found.push(ReadPage { column, number, bytes });
+                found.push(ReadPage { column, number, rows: rows as usize, bytes });
             }
             if first != rows {
                 return Err(Doubt::OtherPages);

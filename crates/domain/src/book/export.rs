@@ -228,29 +228,26 @@ impl Book {
         parts.check()?;
         let Parts { words, codes, event_ids, batches, places, runs, facts, corrected_at, flows, extras, deeds, .. } =
             parts;
+        let (ids, of_batches) = (event_ids.ends.len(), batches.len());
+        let kinds: Vec<PlaceKind> = places.iter().map(|row| row.kind).collect();
         // The indexes of names and the chains of rows need nothing of each other.
         let (names, chains) = std::thread::scope(|scope| {
-            let ids = event_ids.ends.len();
             let names = scope.spawn(|| {
                 let table = |column: TextColumn| Names::load(column.text, column.ends);
-                (table(words), table(codes), table(event_ids))
+                (table(words), table(codes), table(event_ids), Rows::load(batches), Rows::load(places))
             });
-            let chains = (
-                fact_of_id(ids, &facts),
-                FlowChains::of(&places, batches.len(), &flows),
-                DeedChains::of(&deeds),
-                Rows::load(runs),
-            );
+            let chains = (fact_of_id(ids, &facts), FlowChains::of(&kinds, of_batches, &flows), DeedChains::of(&deeds));
             (names.join().expect("building an index of names does not panic"), chains)
         });
-        let (words, codes, event_ids) = names;
-        let (fact_of_id, flow_chains, deed_chains, runs) = chains;
+        let (words, codes, event_ids, batches, places) = names;
+        let (fact_of_id, flow_chains, deed_chains) = chains;
         let mut book = Self {
             words,
             codes,
             event_ids,
-            places: Rows::load(places),
-            runs,
+            batches,
+            places,
+            runs: Rows::load(runs),
             fact_of_id,
             corrections: corrections(&facts, &corrected_at),
             facts,
@@ -273,20 +270,15 @@ impl Book {
             without_statuses: parts.without_statuses,
             head: parts.head,
             touched: Touched::default(),
-            batches: Rows::default(),
             last_of_code: Vec::new(),
-            next_of_code: Vec::with_capacity(batches.len()),
+            next_of_code: Vec::with_capacity(of_batches),
             pseudo_batches: 0,
         };
-        book.load_batches(batches);
-        Ok(book)
-    }
-
-    fn load_batches(&mut self, batches: Vec<BatchRow>) {
-        for row in &batches {
-            self.code_batch(*row);
+        for at in 0..of_batches {
+            let row = book.batches.all()[at];
+            book.code_batch(row);
         }
-        self.batches = Rows::load(batches);
+        Ok(book)
     }
 }
 
@@ -317,7 +309,7 @@ struct FlowChains {
 }
 
 impl FlowChains {
-    fn of(places: &[PlaceRow], batches: usize, flows: &[FlowRow]) -> Self {
+    fn of(kinds: &[PlaceKind], batches: usize, flows: &[FlowRow]) -> Self {
         let mut chains = Self {
             of_batch: vec![NONE; batches],
             next_of_batch: Vec::with_capacity(flows.len()),
@@ -326,7 +318,7 @@ impl FlowChains {
             ..Self::default()
         };
         let link = |heads: &mut FxHashMap<End, u32>, end: End, at: u32| {
-            let hub = is_hub(end, |place| places[place.at()].kind);
+            let hub = is_hub(end, |place| kinds[place.at()]);
             hub.then(|| heads.insert(end, at)).flatten().unwrap_or(NONE)
         };
         for (at, flow) in (0..).zip(flows) {

@@ -1,6 +1,7 @@
 //! Interned names: each text once, numbered in the order of arrival.
 
 use std::hash::{BuildHasher, BuildHasherDefault};
+use std::sync::OnceLock;
 
 use hashbrown::HashTable;
 use rustc_hash::FxHasher;
@@ -9,12 +10,13 @@ use rustc_hash::FxHasher;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct NameIx(pub(crate) u32);
 
-/// Texts by number and numbers by text; 4 bytes a name beside the text itself and 5 in the index.
+/// Texts by number and numbers by text; 4 bytes a name beside the text itself and 5 in the index, which is
+/// built when a name is first looked for.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Names {
     text: String,
     ends: Vec<u32>,
-    index: HashTable<u32>,
+    index: OnceLock<HashTable<u32>>,
 }
 
 fn hash_of(text: &str) -> u64 {
@@ -36,16 +38,23 @@ impl Names {
     pub(crate) fn load(mut text: String, mut ends: Vec<u32>) -> Self {
         text.shrink_to_fit();
         ends.shrink_to_fit();
-        let mut index = HashTable::with_capacity(ends.len());
-        for at in 0..u32::try_from(ends.len()).expect("fewer than 2^32 names") {
-            index.insert_unique(hash_of(span(&text, &ends, at)), at, |&other| hash_of(span(&text, &ends, other)));
-        }
-        Self { text, ends, index }
+        Self { text, ends, index: OnceLock::new() }
+    }
+
+    fn index(&self) -> &HashTable<u32> {
+        self.index.get_or_init(|| {
+            let hash = |at: u32| hash_of(span(&self.text, &self.ends, at));
+            let mut index = HashTable::with_capacity(self.ends.len());
+            for at in 0..u32::try_from(self.ends.len()).expect("fewer than 2^32 names") {
+                index.insert_unique(hash(at), at, |&other| hash(other));
+            }
+            index
+        })
     }
 
     /// The number of a text, if it is known.
     pub(crate) fn find(&self, text: &str) -> Option<NameIx> {
-        let found = self.index.find(hash_of(text), |&at| span(&self.text, &self.ends, at) == text);
+        let found = self.index().find(hash_of(text), |&at| span(&self.text, &self.ends, at) == text);
         found.map(|&at| NameIx(at))
     }
 
@@ -58,7 +67,8 @@ impl Names {
         self.text.push_str(text);
         self.ends.push(u32::try_from(self.text.len()).expect("fewer than 4 GiB of names"));
         let (all, ends) = (&self.text, &self.ends);
-        self.index.insert_unique(hash_of(text), at, |&other| hash_of(span(all, ends, other)));
+        let index = self.index.get_mut().expect("it was just looked through");
+        index.insert_unique(hash_of(text), at, |&other| hash_of(span(all, ends, other)));
         NameIx(at)
     }
 }

@@ -161,6 +161,9 @@ pub enum EndKind {
 }
 
 impl End {
+    /// [`EndKind::Unstated`].
+    pub const UNSTATED: Self = Self(UNSTATED << TAG_BITS);
+
     /// The four bytes as a number.
     pub fn to_bits(self) -> u32 {
         self.0

@@ -1,10 +1,13 @@
-//! Pages to rows. The columns are read side by side; flows are about as long as all others together.
+//! Pages to rows. The columns are read side by side.
 
 use bincode::Decode;
 use lotline_domain::book::{
-    BatchRow, Book, DeedRow, FactIx, FactRow, FlowExtra, FlowIx, FlowRow, Parts, PlaceRow, RunRow, TextColumn,
+    BatchIx, BatchRow, Book, DeedRow, End, FactIx, FactRow, FlowExtra, FlowIx, FlowRow, Parts, PlaceRow, RunRow,
+    TextColumn,
 };
+use lotline_domain::effect::Phase;
 use lotline_domain::time::{CommitNo, Position};
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
 use crate::changes::Changes;
 use crate::cursor::{CommitHash, Cursor, LedgerId};
@@ -17,9 +20,7 @@ use super::{ReadModel, ReadModelKind};
 
 /// What a store holds; `None` when it holds nothing.
 pub(super) fn load(store: &mut Store, kind: ReadModelKind, ledger: LedgerId) -> Result<Option<ReadModel>, Doubt> {
-    let t0 = std::time::Instant::now();
     let Some((form, pages)) = store.read()? else { return Ok(None) };
-    eprintln!("TMP read {:?}", t0.elapsed());
     if form.kind != kind as u8 {
         return Err(Doubt::OtherKind);
     }
@@ -28,7 +29,6 @@ pub(super) fn load(store: &mut Store, kind: ReadModelKind, ledger: LedgerId) -> 
     }
     let columns = Columns { form: &form, pages };
     let (flows, rest) = rayon::join(|| columns.flows(), || columns.rest());
-    eprintln!("TMP decoded {:?}", t0.elapsed());
     let (flows, extras) = flows?;
     let Rest { mut parts, recorded, changes } = rest?;
     parts.flows = flows;
@@ -40,7 +40,6 @@ pub(super) fn load(store: &mut Store, kind: ReadModelKind, ledger: LedgerId) -> 
         return Err(Doubt::OtherPages);
     }
     let book = Book::load(parts).map_err(Doubt::Rows)?;
-    eprintln!("TMP loaded {:?}", t0.elapsed());
     let cursor = Cursor { ledger, number: CommitNo(form.number), hash: CommitHash(form.hash) };
     Ok(Some(ReadModel { book, cursor, recorded, changes, ..ReadModel::in_memory(kind, ledger) }))
 }
@@ -96,17 +95,24 @@ impl Columns<'_> {
         Ok(texts)
     }
 
+    /// The longest column is read by all processors, each page into its own part of it.
     fn flows(&self) -> Result<(Vec<FlowRow>, Vec<(FlowIx, FlowExtra)>), Doubt> {
-        let mut units = Units::default();
-        let mut extras = Vec::new();
-        let mut at = 0u32;
-        let flows = self.rows(Column::Flows, |form: FlowForm| {
-            let (row, extra) = form.row(&mut units)?;
-            extras.extend(extra.map(|extra| (FlowIx(at), extra)));
-            at = at.checked_add(1)?;
-            Some(row)
-        })?;
-        Ok((flows, extras))
+        let mut flows = vec![UNREAD; self.pages(Column::Flows).iter().map(ReadPage::rows).sum()];
+        let mut parts = Vec::new();
+        let mut rest = flows.as_mut_slice();
+        let mut first = 0;
+        for page in self.pages(Column::Flows) {
+            let (part, others) = rest.split_at_mut(page.rows());
+            parts.push((page, first, part));
+            first += page.rows();
+            rest = others;
+        }
+        let extras: Vec<Vec<(FlowIx, FlowExtra)>> = parts
+            .into_par_iter()
+            .with_min_len(PAGES_AT_ONCE)
+            .map(|(page, first, part)| flows_of(page, first, part))
+            .collect::<Result<_, Doubt>>()?;
+        Ok((flows, extras.into_iter().flatten().collect()))
     }
 
     fn facts(&self) -> Result<(Vec<FactRow>, Vec<(FactIx, i64)>), Doubt> {
@@ -158,4 +164,35 @@ impl Columns<'_> {
         let recorded = self.rows(Column::Commits, |form: CommitForm| Some(form.0))?;
         Ok(Rest { parts, recorded, changes: self.changes()? })
     }
+}
+
+/// Fewer pages are not worth a change of threads.
+const PAGES_AT_ONCE: usize = 8;
+
+/// Stands in a column until its row was read.
+const UNREAD: FlowRow = FlowRow {
+    quantity: None,
+    fact: FactIx(0),
+    batch: BatchIx(0),
+    from: End::UNSTATED,
+    to: End::UNSTATED,
+    leg: 0,
+    phase: Phase::In,
+    packs: false,
+};
+
+fn flows_of(page: &ReadPage, first: usize, part: &mut [FlowRow]) -> Result<Vec<(FlowIx, FlowExtra)>, Doubt> {
+    let mut units = Units::default();
+    let mut extras = Vec::new();
+    let mut slots = part.iter_mut().zip(first..);
+    page.read(|form: FlowForm| {
+        let (slot, at) = slots.next()?;
+        let (row, extra) = form.row(&mut units)?;
+        *slot = row;
+        if let Some(extra) = extra {
+            extras.push((FlowIx(u32::try_from(at).ok()?), extra));
+        }
+        Some(())
+    })?;
+    Ok(extras)
 }
