@@ -17,7 +17,7 @@ use rustc_hash::FxHashMap;
 
 use crate::book::{BatchIx, Book, Deed, EndKind, PlaceIx, PlaceKind};
 use crate::command::{Amount, Command, Mode, Rejection, Rule};
-use crate::effect::{ContainerMove, Effect, Flow, Origin, Target};
+use crate::effect::{ContainerMove, Effect, Flow, Origin, Phase, Target};
 use crate::fact::{Correction, Destination, Event, Fact, HoldTarget, ReleaseTarget, RunKind};
 use crate::id::{BatchRef, HoldId, PartyId, Place, Sink};
 use crate::quantity::{Ratio, Stated};
@@ -119,18 +119,7 @@ impl Decision<'_, '_> {
                 }
                 Ok(())
             }
-            Effect::PlaceEmptied { place, to, .. } => {
-                let ix = self.known_place(place)?;
-                let found = contents(self.settler, ix, self.at);
-                let some = found.iter().any(|(batch, at)| self.holds_some(*batch, *at));
-                if !some && !matches!(self.event.fact, Fact::ContainerEmptied { .. }) {
-                    return Err(reject(Rule::UnknownPlace, None, Some(place.clone())));
-                }
-                match to {
-                    Some(to) if self.leaving_to(to) == Leaving::Forbidden => self.contents_not_held(ix),
-                    _ => Ok(()),
-                }
-            }
+            Effect::PlaceEmptied { place, to, leg } => self.emptied(place, to.as_ref(), *leg),
             Effect::Counted { batch, at, quantity, second, .. } => {
                 let ix = self.known_batch(batch)?;
                 let unit = self.stock(ix).measure.base;
@@ -160,6 +149,35 @@ impl Decision<'_, '_> {
             | Effect::PolicySet { .. }
             | Effect::Mentioned { .. } => Ok(()),
         }
+    }
+
+    /// Everything loose flows out: nothing of it may be needed there later.
+    fn emptied(&mut self, place: &Place, to: Option<&Place>, leg: u16) -> Result<(), Rejection> {
+        let ix = self.known_place(place)?;
+        let found = contents(self.settler, ix, self.at);
+        let some = found.iter().any(|(batch, at)| self.holds_some(*batch, *at));
+        if !some && !matches!(self.event.fact, Fact::ContainerEmptied { .. }) {
+            return Err(reject(Rule::UnknownPlace, None, Some(place.clone())));
+        }
+        let (at, rank) = (self.at, self.rank(Phase::Sourceless, leg));
+        for (batch, _) in found.into_iter().filter(|(_, at)| *at == ix) {
+            let stock = self.stock(batch);
+            let (all, spare) = (stock.before(ix, at, &rank), stock.spare(ix, at, &rank));
+            if spare < all && !stock.is_open(ix) {
+                let amount = |value| Amount { value, unit: stock.measure.base };
+                let rule = Rule::NotEnough { available: amount(spare), asked: amount(all) };
+                return Err(self.no(rule, batch, Some(place.clone())));
+            }
+        }
+        match to {
+            Some(to) if self.leaving_to(to) == Leaving::Forbidden => self.contents_not_held(ix),
+            _ => Ok(()),
+        }
+    }
+
+    fn rank(&self, phase: Phase, leg: u16) -> Rank {
+        let sequence = self.event.sequence.map_or(0, |n| n.saturating_add(1));
+        Rank(sequence, phase, self.event.id.as_str().to_owned(), leg)
     }
 
     fn in_force(&self, fact: crate::book::FactIx) -> bool {
@@ -247,14 +265,13 @@ impl Decision<'_, '_> {
         if enters {
             return Ok(());
         }
-        let sequence = self.event.sequence.map_or(0, |n| n.saturating_add(1));
-        let rank = Rank(sequence, flow.phase, self.event.id.as_str().to_owned(), flow.leg);
+        let rank = self.rank(flow.phase, flow.leg);
         let want = Want { batch, amount, leaving: self.leaving(flow, batch), rank };
         match &flow.from {
             Origin::Place(place) => self.take_named(&want, place, &flow.to),
-            Origin::Receipt { by } => self.take_anywhere(&want, &flow.to, by.as_ref(), true),
+            Origin::Receipt { by } => self.take_anywhere(&want, &flow.to, by.as_ref(), true, &[]),
             Origin::Sighting => self.take_unseen(&want, &flow.to),
-            _ => self.take_anywhere(&want, &flow.to, None, false),
+            _ => self.take_anywhere(&want, &flow.to, None, false, &[]),
         }
     }
 
@@ -442,13 +459,14 @@ impl Decision<'_, '_> {
         Ok(left)
     }
 
-    /// Transit towards here first, then wherever it is inside.
+    /// Transit towards here first, then wherever it is inside but for some places.
     fn take_anywhere(
         &mut self,
         want: &Want,
         to: &Target,
         by: Option<&PartyId>,
         receipt: bool,
+        except: &[PlaceIx],
     ) -> Result<(), Rejection> {
         let (at, settler) = (self.at, self.settler);
         let key = Key::end_of(at);
@@ -459,7 +477,8 @@ impl Decision<'_, '_> {
         let inside: Vec<PlaceIx> = places
             .iter()
             .copied()
-            .filter(|place| Some(*place) != into && settler.inside(*place, key) && !towards.contains(place))
+            .filter(|place| Some(*place) != into && !towards.contains(place) && !except.contains(place))
+            .filter(|place| settler.inside(*place, key))
             .collect();
         let Some((wanted, _)) = want.amount else {
             return self.take_all_of_the_only(want, [&towards, &inside]);
@@ -501,7 +520,7 @@ impl Decision<'_, '_> {
     fn take_unseen(&mut self, want: &Want, to: &Target) -> Result<(), Rejection> {
         let key = Key::end_of(self.at);
         let (Some(there), Some((wanted, stated))) = (self.target_place(to), want.amount) else {
-            return self.take_anywhere(want, to, None, false);
+            return self.take_anywhere(want, to, None, false, &[]);
         };
         let (at, settler) = (self.at, self.settler);
         let stock = self.stock(want.batch);
@@ -518,7 +537,7 @@ impl Decision<'_, '_> {
         }
         let amount = Some((rest, stated));
         let want = Want { batch: want.batch, amount, leaving: want.leaving, rank: want.rank.clone() };
-        self.take_anywhere(&want, to, None, false)
+        self.take_anywhere(&want, to, None, false, &present)
     }
 
     /// Under way, and bound for the destination.

@@ -122,8 +122,9 @@ proptest! {
             n += 1;
         }
         for (intent, minute, fact) in happened {
-            // A count says what is so; it takes nothing, and may well show that something is missing.
-            let mode = if intent && !fact.contains("counted") { "intent" } else { "observation" };
+            // Counts and sightings say what is so; they may well show that something is missing.
+            let report = fact.contains("counted") || fact.contains("seen");
+            let mode = if intent && !report { "intent" } else { "observation" };
             let command = command(mode, &format!("E{n}"), &format!("09T10:{minute:02}:00"), &fact);
             if decide(&book, &command, instant(NOW)).is_err() {
                 continue;
