@@ -115,7 +115,7 @@ pub struct ReadModel {
     recorded: Vec<i64>,
     changes: Changes,
     settlements: Settlements,
-    master: Mutex<Option<(CommitNo, MasterData)>>,
+    master: Mutex<KeptMaster>,
     store: Option<Store>,
     doubt: Option<Doubt>,
     unsaved_commits: u64,
@@ -314,20 +314,26 @@ impl ReadModel {
         self.settlements = Settlements::with_room(bytes);
     }
 
-    /// Master data in force at a commit, kept until it changes.
+    /// Master data in force at a commit: the latest is kept until it changes, an earlier one until another
+    /// earlier one is asked for.
     pub(crate) fn master_data(&self, known: CommitNo) -> MasterData {
         let changed = self.changes.last(Changed::Master);
-        if known < changed {
-            return MasterData::at(&self.book, known);
-        }
+        let latest = known >= changed;
         let mut kept = self.master.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        match &*kept {
-            Some((at, master)) if *at >= changed => master.clone(),
+        let slot = if latest { &mut kept.latest } else { &mut kept.earlier };
+        match slot {
+            Some((at, master)) if (latest && *at >= changed) || *at == known => master.clone(),
             _ => {
-                let master = MasterData::at(&self.book, self.cursor.number);
-                *kept = Some((self.cursor.number, master.clone()));
-                master
+                let at = if latest { self.cursor.number } else { known };
+                slot.insert((at, MasterData::at(&self.book, at))).1.clone()
             }
         }
     }
+}
+
+/// Master data that was made for questions, with the commits it was made at.
+#[derive(Debug, Default)]
+struct KeptMaster {
+    latest: Option<(CommitNo, MasterData)>,
+    earlier: Option<(CommitNo, MasterData)>,
 }

@@ -39,11 +39,15 @@ impl Default for Settlements {
     }
 }
 
+/// Whose settlement; as known at a commit, where a later one differs. The past never changes, so one that is
+/// kept for a commit holds for ever.
+type Key = (BatchIx, Option<CommitNo>);
+
 #[derive(Debug, Default)]
 struct Shard {
-    kept: FxHashMap<BatchIx, Kept>,
+    kept: FxHashMap<Key, Kept>,
     /// In which order room is made.
-    queue: VecDeque<BatchIx>,
+    queue: VecDeque<Key>,
     bytes: usize,
 }
 
@@ -62,8 +66,8 @@ struct Kept {
 
 fn bytes_of(settlement: &Settlement) -> usize {
     let zeros: usize = settlement.slices.iter().map(|slice| slice.zeros.len()).sum();
-    size_of::<(BatchIx, Kept)>() * 8 / 7
-        + 16
+    size_of::<(Key, Kept)>() * 8 / 7
+        + size_of::<Key>()
         + size_of::<Settlement>()
         + settlement.flows.capacity() * size_of::<Settled>()
         + settlement.slices.capacity() * size_of::<Slice>()
@@ -103,14 +107,14 @@ impl Settlements {
 }
 
 impl Shard {
-    fn put(&mut self, batch: BatchIx, kept: Kept, room: usize) {
+    fn put(&mut self, key: Key, kept: Kept, room: usize) {
         if kept.bytes > room {
             return;
         }
         self.bytes += kept.bytes;
-        match self.kept.insert(batch, kept) {
+        match self.kept.insert(key, kept) {
             Some(old) => self.bytes -= old.bytes,
-            None => self.queue.push_back(batch),
+            None => self.queue.push_back(key),
         }
         while self.bytes > room {
             let Some(oldest) = self.queue.pop_front() else { return };
@@ -194,21 +198,13 @@ impl Borrow for ReadModel {
             return None;
         }
         let mut shard = self.settlements().shard(batch);
-        let kept = shard.kept.get_mut(&batch)?;
-        // Nothing that it follows from may have been touched since it was made, or since the asked commit.
-        let usable = kept.known.min(bounds.known);
-        if last_touched(self, batch, kept.sources.as_deref()) > usable {
-            return None;
+        if let Some(kept) = shard.kept.get_mut(&(batch, None))
+            && self.holds_at(batch, kept, bounds.known)
+        {
+            kept.asked_again = true;
+            return Some(kept.settlement.clone());
         }
-        let tree = self.changes().tree();
-        if tree > usable {
-            if kept.tree.0 < tree {
-                kept.tree = (tree, self.tree_touched(&kept.settlement));
-            }
-            if kept.tree.1 > usable {
-                return None;
-            }
-        }
+        let kept = shard.kept.get_mut(&(batch, Some(bounds.known)))?;
         kept.asked_again = true;
         Some(kept.settlement.clone())
     }
@@ -218,11 +214,12 @@ impl Borrow for ReadModel {
         if bounds.as_of != Instant::MAX {
             return;
         }
+        let batch = settlement.batch;
         let sources = Sources::of(self.book(), settlement, bounds.known);
-        let bytes = bytes_of(settlement) + sources.as_ref().map_or(0, |sources| sources.bytes());
-        if last_touched(self, settlement.batch, sources.as_ref()) > bounds.known {
-            return;
-        }
+        let moved_in_tree = || self.changes().tree() > bounds.known && self.tree_touched(settlement) > bounds.known;
+        let is_past = last_touched(self, batch, sources.as_ref()) > bounds.known || moved_in_tree();
+        let sources = if is_past { None } else { sources };
+        let bytes = bytes_of(settlement) + sources.as_ref().map_or(0, Sources::bytes);
         let kept = Kept {
             settlement: settlement.clone(),
             known: bounds.known,
@@ -231,6 +228,26 @@ impl Borrow for ReadModel {
             bytes,
             asked_again: false,
         };
-        self.settlements().shard(settlement.batch).put(settlement.batch, kept, self.settlements().shard_bytes);
+        let key = (batch, is_past.then_some(bounds.known));
+        self.settlements().shard(batch).put(key, kept, self.settlements().shard_bytes);
+    }
+}
+
+impl ReadModel {
+    /// True when nothing that a kept settlement follows from was touched since it was made, or since the
+    /// asked commit.
+    fn holds_at(&self, batch: BatchIx, kept: &mut Kept, known: CommitNo) -> bool {
+        let usable = kept.known.min(known);
+        if last_touched(self, batch, kept.sources.as_deref()) > usable {
+            return false;
+        }
+        let tree = self.changes().tree();
+        if tree <= usable {
+            return true;
+        }
+        if kept.tree.0 < tree {
+            kept.tree = (tree, self.tree_touched(&kept.settlement));
+        }
+        kept.tree.1 <= usable
     }
 }

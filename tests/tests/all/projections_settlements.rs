@@ -217,3 +217,23 @@ fn many_threads_ask_one_model() {
     });
     assert_eq!(ask_all(&model), 0);
 }
+
+#[test]
+fn the_past_is_settled_once() {
+    let mut events = world();
+    let line = Line::new(batch(1, 7), kilograms(5)).from(location("dock"));
+    events.push(event(events.len(), 3, Fact::Moved { lines: vec![line], to: location("line 1") }));
+    let feed = feed(&events, &[1]);
+    let model = fed(ReadModelKind::Recall, &feed);
+    ask_all(&model);
+    let past = Bounds::known(CommitNo(feed.len() as u64 - 1));
+    let settler = Settler::new(model.book(), past.known);
+    for again in [1, 0] {
+        let before = model.settlements_made();
+        for batch in batches(&model) {
+            assert_eq!(*model.settlement(batch, past), settler.settle(batch, i64::MAX));
+        }
+        assert_eq!(model.settlements_made() - before, again, "only the moved one was another then");
+    }
+    assert_eq!(ask_all(&model), 0, "the latest are still kept beside it");
+}

@@ -94,6 +94,9 @@ impl Walk<'_> {
             if !is_station(book, place) || !self.places.insert(place) {
                 continue;
             }
+            if book.place_kind(place) == PlaceKind::Vessel {
+                continue;
+            }
             for deed in book.deeds_of_place(place) {
                 match book.deed_row(deed).deed {
                     Deed::Move { to, .. } | Deed::Empty { to: Some(to), .. } => waiting.push(to),
