@@ -2,6 +2,9 @@
 
 What the verifier calls damage is shown on the ledger of schemas/ledger-vectors, changed bit by bit, and
 on small ledgers that break one rule each and are right in everything else, hashes and checksums included.
+
+Of the vectors' files all 259,952 flipped bits are tried, and all 32,494 shorter lengths; 86 of these cut
+only zeros of the open segment and are no damage, 32,408 are found.
 """
 
 import functools
