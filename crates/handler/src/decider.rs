@@ -10,10 +10,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use lotline_domain::command::{Body, Command, Mode, Recorded, Rejection, Rule};
 use lotline_domain::time::{CommitNo, Instant, Position, RecordedAt};
 use lotline_ledger::{AppendError, Entry, GroupError, GroupWriter, Micros};
+use lotline_wire::command::print_command;
 use lotline_wire::content::ContentHash;
 use lotline_wire::key::{self, Key};
 use lotline_wire::payload::{self, Origin};
-use lotline_wire::seal::{LedgerSecret, Sealer};
+use lotline_wire::seal::{LedgerSecret, PLAIN_MAX, Sealer};
 use rustc_hash::FxHashSet;
 
 use crate::clock::{Clock, StepWatch};
@@ -506,7 +507,13 @@ impl Decider {
             rejection,
             decided_on: self.decided_on(),
         };
-        let entry = self.encode(&body, &key::keys_of(&body), prepared.content, prepared.source.origin())?;
+        // Of a conflict both contents are kept: the first stands, the second is here (where it can be sealed).
+        let kept = matches!(kind, Kind::Conflict(_)).then(|| print_command(&prepared.command).into_bytes());
+        let origin = match (&prepared.source, &kept) {
+            (Source::Native, Some(command)) if command.len() <= PLAIN_MAX => Origin::Refused { command },
+            (source, _) => source.origin(),
+        };
+        let entry = self.encode(&body, &key::keys_of(&body), prepared.content, origin)?;
         if self.overflows(&entry) {
             return Ok(Added::Full);
         }

@@ -33,16 +33,27 @@ fn ring_id(id: KeyId) -> lotline_ledger::KeyId {
     lotline_ledger::KeyId::new(id.0)
 }
 
+fn stored(ring: &Ring, id: KeyId) -> KeyState {
+    match ring.state(&ring_id(id)) {
+        Some(Stored::Present(secret, _)) => KeyState::Present(Secret(*secret.reveal())),
+        Some(Stored::Erased(_)) => KeyState::Erased,
+        None => KeyState::Unknown,
+    }
+}
+
 impl Keys for SealingKeys {
     fn state(&self, id: KeyId) -> KeyState {
-        if let Some(secret) = self.fresh.get(&id) {
-            return KeyState::Present(secret.clone());
-        }
-        match self.ring.state(&ring_id(id)) {
-            Some(Stored::Present(secret, _)) => KeyState::Present(Secret(*secret.reveal())),
-            Some(Stored::Erased(_)) => KeyState::Erased,
-            None => KeyState::Unknown,
-        }
+        self.fresh.get(&id).map_or_else(|| stored(&self.ring, id), |secret| KeyState::Present(secret.clone()))
+    }
+}
+
+/// A ledger's keyring, to open sealed values with.
+#[derive(Debug)]
+pub struct LedgerKeys(pub Ring);
+
+impl Keys for LedgerKeys {
+    fn state(&self, id: KeyId) -> KeyState {
+        stored(&self.0, id)
     }
 }
 

@@ -17,5 +17,6 @@ mod shelf;
 
 pub use clock::{Clock, SystemClock};
 pub use front::{Handler, OnError, Options, Submission};
+pub use keys::LedgerKeys;
 pub use outcome::{CaptureError, LoadError, OpenError, Outcome, Receipt, Refusal, SubmitError};
 pub use shelf::body_at;

@@ -45,6 +45,11 @@ pub enum Origin<'a> {
         /// The event as it came; it is stored sealed.
         original: &'a [u8],
     },
+    /// A refused command of which nothing else is recorded: its canonical JSON; it is stored sealed.
+    Refused {
+        /// The command.
+        command: &'a [u8],
+    },
 }
 
 /// Where an event came from, the original still sealed.
@@ -58,6 +63,11 @@ pub enum StoredOrigin<'a> {
         mapping_version: u32,
         /// The event as it came.
         original: SealedValue<'a>,
+    },
+    /// A refused command of which nothing else is recorded.
+    Refused {
+        /// Its canonical JSON.
+        command: SealedValue<'a>,
     },
 }
 

@@ -3,8 +3,10 @@
 use lotline_domain::command::{Body, Rule};
 use lotline_domain::quantity::Ratio;
 use lotline_domain::time::CommitNo;
-use lotline_handler::{Handler, Options, Outcome};
-use lotline_ledger::{CommitNumber, OsStorage, VerifyOptions, verify};
+use lotline_handler::{Handler, LedgerKeys, Options, Outcome};
+use lotline_ledger::{CommitNumber, Keyring, OsStorage, VerifyOptions, verify};
+use lotline_wire::command::print_command;
+use lotline_wire::payload::{StoredOrigin, decode};
 
 use crate::handler_plant::{
     accepted, book, create, intended, line, line_at, moved, observed, on_hand, open, options, received, recorded,
@@ -62,10 +64,7 @@ fn the_same_command_gets_its_first_answer_for_ever() {
     accepted(handler.submit(observed("R2", "09T08:30:00", &received(&line("F1", "50"), "dock"))));
     let head = handler.reader().head();
     let again = |handler: &Handler| {
-        assert_eq!(
-            handler.submit(receive.clone()).expect("answered"),
-            Outcome::Duplicate { first, rejection: None }
-        );
+        assert_eq!(handler.submit(receive.clone()).expect("answered"), Outcome::Duplicate { first, rejection: None });
         assert_eq!(
             handler.submit(too_much.clone()).expect("answered"),
             Outcome::Duplicate { first: receipt, rejection: Some((rejection.clone(), decided_on)) }
@@ -98,6 +97,12 @@ fn other_content_under_a_known_id_is_a_conflict_that_is_reported_once() {
     let read = lotline_handler::body_at(&handler.reader(), receipt.position).expect("it reads back");
     let Body::Refused { rejection, .. } = read.body else { panic!("no refusal") };
     assert_eq!(rejection.rule, Rule::Conflict { first: first.position });
+    let event = handler.reader().event(lotline_ledger::Position::new(receipt.position.0)).expect("sound").expect("there");
+    let stored = decode(event.payload()).expect("decodes");
+    let StoredOrigin::Refused { command } = stored.origin else { panic!("the second content is lost") };
+    let ring = Keyring::open(OsStorage::shared(), dir.path(), handler.reader().ledger()).expect("a keyring");
+    let kept = command.open_text(&LedgerKeys(ring)).expect("opens").plain();
+    assert_eq!(kept, Some(print_command(&other)), "both contents are kept");
     let head = handler.reader().head();
     assert_eq!(handler.submit(other.clone()).expect("answered"), answer, "the same conflict is the same answer");
     handler.close().expect("closed");
@@ -128,9 +133,7 @@ fn fifty_of_sixty_four(group_events: usize, named: bool) {
         threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
     });
     let accepted = answers.iter().filter(|answer| matches!(answer, Outcome::Accepted(_))).count();
-    let short = |answer: &&Outcome| {
-        matches!(answer, Outcome::Rejected { rejection, .. } if matches!(rejection.rule, Rule::NotEnough { .. }))
-    };
+    let short = |answer: &&Outcome| matches!(answer, Outcome::Rejected { rejection, .. } if matches!(rejection.rule, Rule::NotEnough { .. }));
     assert_eq!((accepted, answers.iter().filter(short).count()), (50, 14));
     let commits = handler.reader().head().commit.get() - commits_before;
     if group_events == 1 {

@@ -42,6 +42,7 @@ pub(super) fn stored(bytes: &[u8]) -> Read<StoredEvent<'_>> {
         V1Origin::Epcis { mapping_version, original } => {
             StoredOrigin::Epcis { mapping_version, original: SealedValue::parse(borrowed(original))? }
         }
+        V1Origin::Refused { command } => StoredOrigin::Refused { command: SealedValue::parse(borrowed(command))? },
     };
     Ok(StoredEvent { body, content: ContentHash(payload.content), origin, sealed: reader.sealed })
 }

@@ -43,6 +43,7 @@ pub(super) enum V1Mode {
 pub(super) enum V1Origin<'a> {
     Native,
     Epcis { mapping_version: u32, original: Cow<'a, [u8]> },
+    Refused { command: Cow<'a, [u8]> },
 }
 
 #[derive(Debug, Encode, BorrowDecode)]
