@@ -1,2 +1,7 @@
 //! The lotline command line.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lotline::main()
+}

@@ -1,0 +1,133 @@
+//! Open and settled discrepancies.
+
+use lotline_domain::command::{Amount as DomainAmount, Body, Rule};
+use lotline_domain::settle::{Exception, ExceptionKind};
+use lotline_domain::time::Instant;
+use lotline_ledger::Reader;
+use lotline_projections::{self as engine, Question};
+use lotline_wire::answer::{Amount, ExceptionRow, ExceptionState, Exceptions, instant};
+use lotline_wire::payload;
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+
+use super::batch;
+use crate::bounds::Within;
+use crate::failure::{Failure, undecodable};
+use crate::print::quantity;
+
+/// Answers it.
+///
+/// # Errors
+/// Where the ledger cannot be read.
+pub fn answer(question: &Question<'_>, within: &Within, reader: &Reader) -> Result<Exceptions, Failure> {
+    let mut rows: Vec<ExceptionRow> =
+        engine::exceptions(question).iter().map(|found| row(question, found, within)).collect();
+    rows.extend(conflicts(within, reader)?);
+    rows.sort_by(|a, b| (&a.kind, &a.at, &a.cause).cmp(&(&b.kind, &b.at, &b.cause)));
+    Ok(Exceptions { asked: within.asked.clone(), rows, said: within.said.clone() })
+}
+
+/// A discrepancy in the answer's form.
+pub(crate) fn row(question: &Question<'_>, found: &Exception, within: &Within) -> ExceptionRow {
+    let book = question.book();
+    let amount = found.amount.zip(found.batch).map(|(amount, batch)| {
+        let settled = question.settlement(batch);
+        Amount::from(DomainAmount { value: settled.measure.value(amount), unit: settled.measure.base })
+    });
+    let named = found.batch.map(|batch| book.batch(batch).to_string());
+    let place = found.place.map(|place| book.place(place).to_string());
+    ExceptionRow {
+        kind: found.kind.words().to_owned(),
+        batch: found.batch.map(|ix| batch(book, ix)),
+        detail: detail(found.kind, named.as_deref(), place.as_deref(), amount.as_ref()),
+        place,
+        cause: book.event_id_text(found.cause).to_owned(),
+        at: instant(Instant(found.at)),
+        until: found.until.map(|until| instant(Instant(until))),
+        amount,
+        state: if found.until.is_some() { ExceptionState::Settled } else { ExceptionState::Open },
+        as_of: within.as_of(),
+        as_known_at: within.known(),
+    }
+}
+
+fn detail(kind: ExceptionKind, batch: Option<&str>, place: Option<&str>, amount: Option<&Amount>) -> String {
+    let batch = batch.unwrap_or("it");
+    let at = place.map_or_else(String::new, |place| format!(" at {place}"));
+    let much = amount.map_or_else(|| "some".to_owned(), quantity);
+    match kind {
+        ExceptionKind::Negative => format!("{much} of {batch} went out{at} that had not come in: a record is missing"),
+        ExceptionKind::SourceUnknown => format!("nobody recorded where {much} of {batch}{at} came from"),
+        ExceptionKind::SourceAmbiguous => format!("{batch}{at} may have come from several places; all are followed"),
+        ExceptionKind::QuantityUnknown => format!("no quantity of {batch}{at} was stated that can be summed up"),
+        ExceptionKind::CountDiffers => format!("the count of {batch}{at} differs from the book by {much}"),
+        ExceptionKind::ReturnedNeverSent => format!("{much} of {batch} came back{at} that had never been sent there"),
+        ExceptionKind::Conflict => "an id was used again with other content; the first stands".to_owned(),
+        ExceptionKind::CompetingCorrections => {
+            "several corrections of one fact compete; the latest one holds".to_owned()
+        }
+        ExceptionKind::CorrectionOfUnknown => "it corrects a fact that is not known".to_owned(),
+        ExceptionKind::SuspectedDuplicate => format!("looks like another record of the same delivery of {batch}"),
+        ExceptionKind::RunLostMass => "less came out of the run than went in, and no loss explains it".to_owned(),
+        ExceptionKind::RunGainedMass => "more came out of the run than went in".to_owned(),
+        ExceptionKind::NoWindow => format!("no time window for {batch} in a run that gives some"),
+        ExceptionKind::VesselOverdrawn => format!("more was drawn{at} than was in it"),
+        ExceptionKind::VesselDrawnBeforeFilled => format!("drawn{at} before what it was drawn from was filled in"),
+        ExceptionKind::VesselHasLess => format!("the vessel's model has less of {batch}{at} than a record names"),
+        ExceptionKind::CleanedWithContent => format!("cleaned{at} while the book still had {much} of {batch} in it"),
+        ExceptionKind::ContainerElsewhere => format!("packed into a container that stands elsewhere{at}"),
+        ExceptionKind::ContainerReused => {
+            format!("{batch} was packed into a container that still had other content{at}")
+        }
+        ExceptionKind::CodeAmbiguous => format!("the code {batch} fits several batches; all are followed"),
+        ExceptionKind::FutureDate => "dated after it was recorded".to_owned(),
+        ExceptionKind::ShippedUnderHold => format!("{batch} was shipped under hold{at}"),
+        ExceptionKind::ConsumedUnderHold => format!("{batch} was consumed under hold{at}"),
+        ExceptionKind::DeliveredUnderHold => format!("{batch} was delivered under hold{at}"),
+    }
+}
+
+/// So many commits are decoded at once.
+const CHUNK: usize = 256;
+
+/// Ids that came again with other content. The read models do not know refusals, so the ledger is read for them.
+fn conflicts(within: &Within, reader: &Reader) -> Result<Vec<ExceptionRow>, Failure> {
+    let mut rows = Vec::new();
+    let mut frames = reader.frames(lotline_ledger::CommitNumber::new(1));
+    loop {
+        let chunk: Vec<_> = frames.by_ref().take(CHUNK).collect::<Result<_, _>>().map_err(Failure::from)?;
+        let known: Vec<_> = chunk.iter().filter(|frame| frame.header().number.get() <= within.known()).collect();
+        let found: Vec<Vec<ExceptionRow>> =
+            known.par_iter().map(|frame| conflicts_of(within, frame)).collect::<Result<_, Failure>>()?;
+        rows.extend(found.into_iter().flatten());
+        if known.len() < chunk.len() || chunk.is_empty() {
+            return Ok(rows);
+        }
+    }
+}
+
+fn conflicts_of(within: &Within, frame: &lotline_ledger::Frame) -> Result<Vec<ExceptionRow>, Failure> {
+    let mut rows = Vec::new();
+    for event in frame.events() {
+        let position = event.position().get();
+        let stored = payload::decode(event.payload()).map_err(|error| undecodable(position, error))?;
+        let Body::Refused { command, source, rejection, .. } = stored.body else { continue };
+        let Rule::Conflict { first } = rejection.rule else { continue };
+        rows.push(ExceptionRow {
+            kind: ExceptionKind::Conflict.words().to_owned(),
+            batch: rejection.batch.as_ref().map(Into::into),
+            place: None,
+            cause: command.to_string(),
+            at: instant(Instant(frame.header().recorded_at.get())),
+            until: None,
+            amount: None,
+            detail: format!(
+                "{source} used the id {command} again with other content; the first, at position {}, stands",
+                first.0
+            ),
+            state: ExceptionState::Open,
+            as_of: within.as_of(),
+            as_known_at: within.known(),
+        });
+    }
+    Ok(rows)
+}

@@ -1,0 +1,227 @@
+//! The data folder: `ledger/` is the truth; `models/<kind>/` are the read models made from it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lotline_domain::command::Recorded;
+use lotline_domain::time::{CommitNo, Instant, Position, RecordedAt};
+use lotline_handler::{Clock, Handler, Options};
+use lotline_ledger::{CommitNumber, Frame, Head, Keyring, OpenError, OsStorage, Reader, Storage};
+use lotline_projections::{
+    Checkpoints, CommitHash, CommitMeta, LedgerId, OpenError as ModelError, ReadModel, ReadModelKind,
+};
+use lotline_wire::payload;
+use rayon::iter::{IntoParallelRefIterator, IntoParallelRefMutIterator, ParallelIterator};
+
+use crate::failure::{Exit, Failure, undecodable};
+use crate::progress;
+
+/// A data folder.
+#[derive(Debug, Clone)]
+pub struct Folder {
+    dir: PathBuf,
+}
+
+/// So many commits are decoded at once.
+const CHUNK: usize = 256;
+/// Fewer commits than this are quickly applied: no bar.
+const WORTH_A_BAR: u64 = 2_000;
+
+impl Folder {
+    /// The folder of this path; nothing is opened or made yet.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into() }
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where the ledger is.
+    pub fn ledger(&self) -> PathBuf {
+        self.dir.join("ledger")
+    }
+
+    /// Where a read model is.
+    pub fn model(&self, kind: ReadModelKind) -> PathBuf {
+        self.dir.join("models").join(kind.word())
+    }
+
+    /// How files are reached.
+    pub fn storage() -> Arc<dyn Storage> {
+        OsStorage::shared()
+    }
+
+    /// The ledger, to read. Needs no lock.
+    ///
+    /// # Errors
+    /// Where there is none, or it cannot be read.
+    pub fn reader(&self) -> Result<Reader, Failure> {
+        Ok(Reader::open(Self::storage(), self.ledger())?)
+    }
+
+    /// The keyring of sealed values, to read.
+    ///
+    /// # Errors
+    /// Where it is damaged.
+    pub fn keyring(&self, reader: &Reader) -> Result<Keyring, Failure> {
+        Ok(Keyring::open(Self::storage(), self.ledger(), reader.ledger())?)
+    }
+
+    /// Opens it to record, and makes it where there is none yet.
+    ///
+    /// # Errors
+    /// Where another process has it open, or it cannot be opened.
+    pub fn handler(&self, clock: Option<Arc<dyn Clock>>) -> Result<Handler, Failure> {
+        let mut options = Options::default();
+        if let Some(clock) = clock {
+            options.clock = clock;
+        }
+        let ledger = self.ledger();
+        let handler = match Handler::open(Self::storage(), &ledger, options.clone()) {
+            Err(lotline_handler::OpenError::Ledger(OpenError::NotFound { .. })) => {
+                std::fs::create_dir_all(&self.dir)
+                    .map_err(|error| Failure::file("make the folder", &self.dir, error))?;
+                Handler::create(Self::storage(), &ledger, options)?
+            }
+            other => other?,
+        };
+        report_recovery(&handler);
+        Ok(handler)
+    }
+
+    /// A read model, up to date with the ledger. Where another process has its pages open, one in memory
+    /// is made instead, and a note says so.
+    ///
+    /// # Errors
+    /// Where the ledger cannot be read.
+    pub fn up_to_date(&self, kind: ReadModelKind, reader: &Reader) -> Result<ReadModel, Failure> {
+        let ledger = LedgerId(*reader.ledger().as_bytes());
+        let folder = self.model(kind);
+        let mut model = match ReadModel::open(&folder, kind, ledger) {
+            Ok(model) => model,
+            Err(error @ (ModelError::InUse(_) | ModelError::Folder { .. })) => {
+                eprintln!("note: {error}; the {} model is made in memory for this answer", kind.word());
+                ReadModel::in_memory(kind, ledger)
+            }
+            Err(error) => return Err(error.into()),
+        };
+        check(&mut model, reader)?;
+        catch_up(std::slice::from_mut(&mut model), reader)?;
+        // The answer does not depend on it: without pages the next question begins where these end.
+        if let Err(error) = model.save() {
+            eprintln!("note: {}", Failure::from(error));
+        }
+        Ok(model)
+    }
+}
+
+fn report_recovery(handler: &Handler) {
+    let found = handler.recovery();
+    if let Some(cut) = &found.cut {
+        eprintln!(
+            "note: an unfinished commit, bytes {} to {} of {}, was cut off; it had not been acknowledged, and is kept in {}",
+            cut.from,
+            cut.to,
+            cut.file.display(),
+            cut.kept_in.display()
+        );
+    }
+    if found.beyond_head > 0 {
+        eprintln!("note: {} complete commits that nobody had been told of were found and kept", found.beyond_head);
+    }
+}
+
+/// Throws a read model away that was not built from this ledger.
+///
+/// # Errors
+/// Where the ledger cannot be read, or the folder cannot be cleared.
+pub fn check(model: &mut ReadModel, reader: &Reader) -> Result<(), Failure> {
+    if let Some(doubt) = model.doubt() {
+        eprintln!("note: the {} model is built anew: {doubt}", model.kind().word());
+        return Ok(());
+    }
+    let cursor = model.cursor().number;
+    let at_cursor = if cursor.0 == 0 {
+        None
+    } else {
+        reader.frame(CommitNumber::new(cursor.0))?.map(|frame| CommitHash(*frame.hash().as_bytes()))
+    };
+    let kind = model.kind().word();
+    if let Some(doubt) = model.check_against(at_cursor)? {
+        eprintln!("note: the {kind} model is built anew: {doubt}");
+    }
+    Ok(())
+}
+
+/// A commit, decoded.
+struct Decoded {
+    meta: CommitMeta,
+    events: Vec<Recorded>,
+}
+
+fn decode(frame: &Frame) -> Result<Decoded, Failure> {
+    let header = frame.header();
+    let commit = CommitNo(header.number.get());
+    let recorded_at = RecordedAt(Instant(header.recorded_at.get()));
+    let meta = CommitMeta {
+        number: commit,
+        prev_hash: CommitHash(*header.previous.as_bytes()),
+        hash: CommitHash(*frame.hash().as_bytes()),
+        recorded_at,
+    };
+    let events = frame.events().map(|event| {
+        let position = event.position().get();
+        let stored = payload::decode(event.payload()).map_err(|error| undecodable(position, error))?;
+        Ok(Recorded { position: Position(position), commit, recorded_at, body: stored.body })
+    });
+    Ok(Decoded { meta, events: events.collect::<Result<_, Failure>>()? })
+}
+
+/// Applies to read models what the ledger has and they have not. Each commit is decoded once.
+///
+/// # Errors
+/// Where the ledger cannot be read, or its chain is broken.
+pub fn catch_up(models: &mut [ReadModel], reader: &Reader) -> Result<(), Failure> {
+    let Some(from) = models.iter().map(|model| model.cursor().number.0).min() else { return Ok(()) };
+    let head: Head = reader.head();
+    let missing = head.commit.get().saturating_sub(from);
+    let bar = (missing >= WORTH_A_BAR).then(|| progress::bar(missing, "reading the ledger"));
+    let mut frames = reader.frames(CommitNumber::new(from + 1));
+    loop {
+        let chunk: Vec<Frame> = frames.by_ref().take(CHUNK).collect::<Result<_, _>>().map_err(Failure::from)?;
+        if chunk.is_empty() {
+            break;
+        }
+        let decoded: Vec<Decoded> = chunk.par_iter().map(decode).collect::<Result<_, _>>()?;
+        models.par_iter_mut().try_for_each(|model| apply(model, &decoded))?;
+        if let Some(bar) = &bar {
+            bar.inc(chunk.len() as u64);
+        }
+    }
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    Ok(())
+}
+
+fn apply(model: &mut ReadModel, commits: &[Decoded]) -> Result<(), Failure> {
+    for commit in commits.iter().filter(|commit| commit.meta.number > model.cursor().number).collect::<Vec<_>>() {
+        model.apply(commit.meta, &commit.events).map_err(|error| {
+            Failure::new(Exit::Damage, "the ledger does not continue what the read model was built from")
+                .because(error)
+                .advice("run `lotline verify`, then `lotline rebuild`")
+        })?;
+        if let Err(error) = model.save_when_due(Checkpoints::default()) {
+            eprintln!("note: {}", Failure::from(error));
+        }
+    }
+    Ok(())
+}
+
+impl std::fmt::Display for Folder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.dir.display().fmt(f)
+    }
+}

@@ -1,0 +1,114 @@
+//! Which batch a text on the command line means.
+
+use lotline_domain::book::{BatchIx, Book};
+use lotline_domain::id::{BatchCode, BatchId, BatchRef, Generation, ItemId, PartyId};
+use lotline_domain::time::CommitNo;
+use lotline_epcis::names;
+use lotline_gs1::Identifier;
+
+use crate::failure::{Exit, Failure};
+
+/// The batch that is meant, as known at a commit.
+///
+/// # Errors
+/// Where it is written wrongly, nothing is known of it, or it fits several batches; these are listed.
+pub fn batch(text: &str, book: &Book, known: CommitNo) -> Result<BatchIx, Failure> {
+    if is_gs1(text) {
+        return by_identifier(text, book);
+    }
+    let exact = exactly(text, book);
+    match exact[..] {
+        [] => by_code(text, book, known),
+        [only] => Ok(only),
+        _ => Err(ambiguous(text, &exact, book)),
+    }
+}
+
+/// Whether a text is written as GS1 writes identifiers; an item that is a URN is followed by its code.
+fn is_gs1(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    let is_urn = lower.starts_with("urn:epc:") || lower.starts_with("urn:gdst:");
+    text.starts_with('(')
+        || lower.starts_with("https://")
+        || lower.starts_with("http://")
+        || (is_urn && !text.contains('/'))
+}
+
+fn by_identifier(text: &str, book: &Book) -> Result<BatchIx, Failure> {
+    let id = Identifier::parse(text)
+        .map_err(|error| Failure::new(Exit::Input, format!("{text:?} is no GS1 identifier")).because(error))?;
+    if !matches!(id, Identifier::Batch { .. } | Identifier::Serial { .. } | Identifier::Class { .. }) {
+        return Err(Failure::new(Exit::Input, format!("{text} names no batch"))
+            .advice("name one by its item and batch code, such as (01)04012345678901(10)L42"));
+    }
+    let named = names::batch(&id).map_err(|error| Failure::new(Exit::Input, format!("{text:?} {error}")))?;
+    let (item, code) = (named.item.clone(), named.code.clone());
+    if let Some(found) = book.find_batch(&BatchRef::Known(named)) {
+        return Ok(found);
+    }
+    // The same code of the same item, given by an issuer or used again.
+    let same: Vec<BatchIx> = book
+        .batches_with_code(&code, book.head())
+        .into_iter()
+        .filter(|batch| matches!(book.batch(*batch), BatchRef::Known(id) if id.item == item))
+        .collect();
+    match same[..] {
+        [] => Err(unknown(text)),
+        [only] => Ok(only),
+        _ => Err(ambiguous(text, &same, book)),
+    }
+}
+
+/// All batches whose full name this is. Names may contain the signs that part them, so each way to part
+/// them is tried.
+fn exactly(text: &str, book: &Book) -> Vec<BatchIx> {
+    let mut found: Vec<BatchIx> = Vec::new();
+    for (at, _) in text.match_indices('/') {
+        let (item, rest) = (&text[..at], &text[at + 1..]);
+        let Ok(item) = ItemId::parse(item) else { continue };
+        let numbered = rest.rsplit_once('#').and_then(|(head, number)| Some((head, number.parse().ok()?)));
+        for (rest, generation) in
+            [Some((rest, Generation::default())), numbered.map(|(head, n)| (head, Generation(n)))].into_iter().flatten()
+        {
+            let issued = rest.match_indices('@').map(|(at, _)| (&rest[..at], Some(&rest[at + 1..])));
+            for (code, issuer) in issued.chain([(rest, None)]) {
+                let Ok(code) = BatchCode::parse(code) else { continue };
+                let Ok(issuer) = issuer.map(PartyId::parse).transpose() else { continue };
+                let id = BatchId { item: item.clone(), issuer, code, generation };
+                found.extend(book.find_batch(&BatchRef::Known(id)));
+            }
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+fn by_code(text: &str, book: &Book, known: CommitNo) -> Result<BatchIx, Failure> {
+    let bare = text.strip_prefix("?/").unwrap_or(text);
+    let code =
+        BatchCode::parse(bare).map_err(|error| Failure::new(Exit::Input, format!("the batch {bare:?} {error}")))?;
+    let found = book.batches_with_code(&code, known);
+    match found[..] {
+        [] => book.find_batch(&BatchRef::Code(code)).ok_or_else(|| unknown(text)),
+        [only] => Ok(only),
+        _ if text != bare => book.find_batch(&BatchRef::Code(code)).ok_or_else(|| ambiguous(text, &found, book)),
+        _ => Err(ambiguous(text, &found, book)),
+    }
+}
+
+fn unknown(text: &str) -> Failure {
+    Failure::new(Exit::No, format!("nothing is recorded of a batch {text}")).advice(
+        "a batch is named ITEM/CODE, ITEM/CODE@ISSUER or by its code alone; `lotline on-hand` lists what is there",
+    )
+}
+
+fn ambiguous(text: &str, candidates: &[BatchIx], book: &Book) -> Failure {
+    let mut names: Vec<String> = candidates.iter().map(|batch| book.batch(*batch).to_string()).collect();
+    names.sort();
+    let listed: Vec<String> = names.iter().map(|name| format!("    {name}")).collect();
+    Failure::new(
+        Exit::Input,
+        format!("{text} fits {} batches; name one of them in full:\n{}", names.len(), listed.join("\n")),
+    )
+}

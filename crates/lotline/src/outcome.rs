@@ -1,0 +1,107 @@
+//! What came of a command, in the form of answers.
+
+use lotline_domain::command::Command;
+use lotline_domain::id::{CommandId, EventId};
+use lotline_handler as handler;
+use lotline_ledger::LedgerId;
+use lotline_wire::answer::{First, Outcome, Receipt, Refusal, Rejection, instant};
+
+use crate::failure::{Exit, exit_of};
+
+/// The names of a command, kept for its answer.
+#[derive(Debug, Clone)]
+pub struct Names {
+    command: CommandId,
+    event: EventId,
+}
+
+impl From<&Command> for Names {
+    fn from(command: &Command) -> Self {
+        Self { command: command.event.command.clone(), event: command.event.id.clone() }
+    }
+}
+
+/// A receipt as answers have it.
+pub fn receipt(ledger: LedgerId, receipt: &handler::Receipt) -> Receipt {
+    Receipt {
+        ledger: ledger.to_string(),
+        position: receipt.position.0,
+        commit: receipt.commit.0,
+        commit_hash: receipt.hash.to_string(),
+        recorded_at: instant(receipt.recorded_at.0),
+    }
+}
+
+/// The answer to a command that was taken, and what it means for the exit code.
+pub fn answer(ledger: LedgerId, names: &Names, outcome: &handler::Outcome) -> (Outcome, Exit) {
+    let command = names.command.to_string();
+    let event = names.event.to_string();
+    match outcome {
+        handler::Outcome::Accepted(at) => {
+            (Outcome::Recorded { command, event, receipt: receipt(ledger, at) }, Exit::Done)
+        }
+        handler::Outcome::Duplicate { first, rejection: None } => {
+            let first = First::Recorded { event, receipt: receipt(ledger, first) };
+            (Outcome::Duplicate { command, first }, Exit::Done)
+        }
+        handler::Outcome::Duplicate { first, rejection: Some((rejection, decided_on)) } => {
+            let first = First::Rejected {
+                rejection: Rejection::from(rejection),
+                decided_on: decided_on.0,
+                receipt: receipt(ledger, first),
+            };
+            (Outcome::Duplicate { command, first }, Exit::No)
+        }
+        handler::Outcome::Rejected { rejection, decided_on, receipt: at } => {
+            let answer = Outcome::Rejected {
+                command,
+                rejection: Rejection::from(rejection),
+                decided_on: decided_on.0,
+                receipt: receipt(ledger, at),
+            };
+            (answer, Exit::No)
+        }
+        handler::Outcome::Conflict { first, receipt: at } => {
+            let (first, at) = (receipt(ledger, first), receipt(ledger, at));
+            (Outcome::Conflict { command, id: event, first, receipt: Some(at) }, Exit::No)
+        }
+    }
+}
+
+/// The answer to a command that could not be taken.
+pub fn failed(file: Option<&str>, line: u64, names: &Names, error: &handler::SubmitError) -> (Outcome, Exit) {
+    let mut message = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        let text = error.to_string();
+        if !message.contains(&text) {
+            message = format!("{message}: {text}");
+        }
+        source = error.source();
+    }
+    let exit = exit_of(error);
+    let outcome = match exit {
+        // It is the command itself that does not fit.
+        Exit::Input => {
+            Outcome::Refused(Refusal { file: file.map(str::to_owned), line: Some(line), path: None, message })
+        }
+        // What was recorded after all is answered as a duplicate.
+        _ => Outcome::Failed { command: names.command.to_string(), message, retry: exit != Exit::Damage },
+    };
+    (outcome, exit)
+}
+
+/// The exit code of several outcomes: what a script has to look at first.
+pub fn worst(a: Exit, b: Exit) -> Exit {
+    let weight = |exit: Exit| match exit {
+        Exit::Done => 0,
+        Exit::No => 1,
+        Exit::Input => 2,
+        Exit::Usage => 3,
+        Exit::Busy => 4,
+        Exit::Newer => 5,
+        Exit::Disk => 6,
+        Exit::Damage => 7,
+    };
+    if weight(b) > weight(a) { b } else { a }
+}

@@ -1,0 +1,259 @@
+//! Answers as rows and columns.
+
+use lotline_wire::answer::{
+    Batch, ContentTotal, ExceptionState, Exceptions, History, HistoryKind, OnHand, Recall, State, Tier, Trace,
+    TraceEdge,
+};
+
+use crate::answer::trace::words;
+use crate::print::{Sheet, Value, number, text};
+
+/// A batch's name.
+pub fn name(batch: &Batch) -> String {
+    batch.0.to_string()
+}
+
+/// A state in words.
+pub fn state_word(state: State) -> &'static str {
+    match state {
+        State::OnHand => "on hand",
+        State::InVessel => "in vessel",
+        State::InProcess => "in process",
+        State::Unplaced => "unplaced",
+        State::InTransit => "in transit",
+        State::WithCustomer => "with customer",
+        State::Consumed => "consumed",
+        State::Lost => "lost",
+        State::Sampled => "sampled",
+        State::Destroyed => "destroyed",
+        State::Adjusted => "adjusted",
+        State::Unexplained => "unexplained",
+    }
+}
+
+/// A tier in words.
+pub fn tier_word(tier: Tier) -> &'static str {
+    match tier {
+        Tier::Certain => "certain",
+        Tier::Possible => "possible",
+        Tier::Cleared => "cleared",
+    }
+}
+
+fn flags<const N: usize>(flags: [(bool, &str); N]) -> String {
+    flags.into_iter().filter(|(set, _)| *set).map(|(_, word)| word).collect::<Vec<_>>().join(", ")
+}
+
+/// What is where.
+pub fn on_hand(answer: &OnHand) -> Vec<Sheet> {
+    let mut sheet = Sheet::new([
+        text("batch"),
+        text("place"),
+        text("container"),
+        text("state"),
+        number("quantity"),
+        text("holds"),
+        text("remarks"),
+    ]);
+    for row in &answer.rows {
+        let remarks =
+            flags([(row.unknown, "unknown quantity"), (row.assumed, "assumed"), (row.by_model, "by mix model")]);
+        sheet.row([
+            name(&row.batch).into(),
+            row.place.as_str().into(),
+            Value::maybe(row.container.as_ref()),
+            state_word(row.state).into(),
+            Value::amount(Some(&row.quantity)),
+            row.holds.join(", ").into(),
+            remarks.into(),
+        ]);
+    }
+    vec![sheet]
+}
+
+/// Reached batches, and the steps.
+pub fn trace(answer: &Trace) -> Vec<Sheet> {
+    let mut nodes = Sheet::new([text("batch"), text("link"), text("since or until"), text("places"), text("remarks")]);
+    for node in &answer.nodes {
+        let moments = node.places.iter().filter_map(|place| place.moment.as_ref());
+        let moment = match answer.direction {
+            lotline_wire::answer::Direction::Forward => moments.min(),
+            lotline_wire::answer::Direction::Back => moments.max(),
+        };
+        let places: Vec<&str> = node.places.iter().map(|place| place.place.as_str()).collect();
+        let few = match places.len() {
+            0..=3 => places.join(", "),
+            more => format!("{} and {} more", places[..3].join(", "), more - 3),
+        };
+        let remarks = flags([
+            (node.start, "begins here"),
+            (node.rework, "rework"),
+            (node.residue, "residue only"),
+            (node.ambiguous, "ambiguous code"),
+        ]);
+        nodes.row([
+            name(&node.batch).into(),
+            tier_word(node.tier).into(),
+            Value::maybe(moment),
+            Value::two(few, places.join(", ")),
+            remarks.into(),
+        ]);
+    }
+    let mut edges = Sheet::new([
+        text("when"),
+        text("batch"),
+        number("quantity"),
+        text("from"),
+        text("to"),
+        text("link"),
+        text("event"),
+    ]);
+    for edge in &answer.edges {
+        edges.row([
+            edge.at.as_str().into(),
+            name(&edge.batch).into(),
+            Value::amount(edge.quantity.as_ref()),
+            words(&edge.from).into(),
+            words(&edge.to).into(),
+            link(edge).into(),
+            Value::maybe(edge.event.as_ref()),
+        ]);
+    }
+    vec![nodes, edges]
+}
+
+fn link(edge: &TraceEdge) -> String {
+    match &edge.mark {
+        Some(mark) => format!("{} ({mark})", tier_word(edge.tier)),
+        None => tier_word(edge.tier).to_owned(),
+    }
+}
+
+/// What must come back, and the sums.
+pub fn recall(answer: &Recall) -> Vec<Sheet> {
+    let mut rows = Sheet::new([
+        text("batch"),
+        text("place"),
+        text("state"),
+        number("quantity"),
+        text("link"),
+        number("least"),
+        number("expected"),
+        number("most"),
+        number("ever received"),
+        number("net"),
+        text("why"),
+    ]);
+    for row in &answer.rows {
+        let place = match &row.container {
+            Some(container) => format!("{} (in {container})", row.place),
+            None => row.place.clone(),
+        };
+        let why = match (&row.cleared_at, row.why.last()) {
+            (Some(at), _) => format!("cleared: slice was empty at {at}"),
+            (None, Some(last)) if row.why.len() > 1 => format!("{} steps, last: {last}", row.why.len()),
+            (None, last) => last.cloned().unwrap_or_default(),
+        };
+        rows.row([
+            name(&row.batch).into(),
+            place.into(),
+            state_word(row.state).into(),
+            Value::amount(Some(&row.quantity)),
+            tier_word(row.tier).into(),
+            Value::amount(Some(&row.content.min)),
+            Value::amount(row.content.expected.as_ref()),
+            Value::amount(Some(&row.content.max)),
+            Value::amount(row.ever_received.as_ref()),
+            Value::amount(row.net.as_ref()),
+            Value::two(why, row.why.join("; ")),
+        ]);
+    }
+    vec![rows, totals(&answer.totals)]
+}
+
+fn totals(totals: &[ContentTotal]) -> Sheet {
+    let mut sheet =
+        Sheet::new([text("in all"), number("quantity"), number("least"), number("expected"), number("most")]);
+    for total in totals {
+        let content = total.content.as_ref();
+        sheet.row([
+            state_word(total.state).into(),
+            Value::amount(Some(&total.quantity)),
+            Value::amount(content.map(|content| &content.min)),
+            Value::amount(content.and_then(|content| content.expected.as_ref())),
+            Value::amount(content.map(|content| &content.max)),
+        ]);
+    }
+    sheet
+}
+
+/// Discrepancies.
+pub fn exceptions(answer: &Exceptions) -> Vec<Sheet> {
+    let mut sheet = Sheet::new([
+        text("kind"),
+        text("state"),
+        text("since"),
+        text("batch"),
+        text("place"),
+        number("amount"),
+        text("cause"),
+        text("in words"),
+    ]);
+    for row in &answer.rows {
+        let state = match row.state {
+            ExceptionState::Open => "open",
+            ExceptionState::Settled => "settled",
+        };
+        sheet.row([
+            row.kind.as_str().into(),
+            state.into(),
+            row.at.as_str().into(),
+            row.batch.as_ref().map(name).unwrap_or_default().into(),
+            Value::maybe(row.place.as_ref()),
+            Value::amount(row.amount.as_ref()),
+            row.cause.as_str().into(),
+            row.detail.as_str().into(),
+        ]);
+    }
+    vec![sheet]
+}
+
+/// Recorded events.
+pub fn history(answer: &History) -> Vec<Sheet> {
+    let mut sheet = Sheet::new([
+        number("position"),
+        number("commit"),
+        text("recorded"),
+        text("occurred"),
+        text("source"),
+        text("what"),
+        text("event"),
+        text("corrected by"),
+        text("remarks"),
+    ]);
+    for row in &answer.rows {
+        let field = |name: &str| {
+            row.fact.as_ref().and_then(|fact| fact.get(name)).and_then(|value| value.as_str()).unwrap_or_default()
+        };
+        let what = match (&row.rejection, row.kind) {
+            (Some(rejection), _) => format!("refused: {}", rejection.message),
+            (None, HistoryKind::Intent) => format!("{} (intent)", field("type")),
+            (None, _) => field("type").to_owned(),
+        };
+        let id = if field("id").is_empty() { row.command.as_str() } else { field("id") };
+        let withheld =
+            if row.withheld.is_empty() { String::new() } else { format!("withheld: {}", row.withheld.join(", ")) };
+        sheet.row([
+            row.position.into(),
+            row.commit.into(),
+            row.recorded_at.as_str().into(),
+            field("occurred_at").into(),
+            row.source.as_str().into(),
+            what.into(),
+            id.into(),
+            Value::maybe(row.corrected_by.as_ref()),
+            withheld.into(),
+        ]);
+    }
+    vec![sheet]
+}
