@@ -129,7 +129,7 @@ struct Flying {
 enum Verdict {
     /// It depends on a commit that is not durable yet.
     Park,
-    Same(Outcome),
+    Same(Box<Outcome>),
     InGroup(usize),
     Conflict(Receipt),
     Refuse(Rejection),
@@ -337,10 +337,7 @@ impl Decider {
         }
         let entries = std::mem::take(&mut group.entries);
         let flown: usize = self.flying.iter().map(|flying| flying.pending).sum();
-        self.flying.push_back(Flying {
-            ids: group.ids.keys().copied().collect(),
-            pending: self.pending.len() - flown,
-        });
+        self.flying.push_back(Flying { ids: group.ids.keys().copied().collect(), pending: self.pending.len() - flown });
         self.commit += 1;
         self.position += entries.len() as u64;
         self.recorded = Some(now);
@@ -406,7 +403,7 @@ impl Decider {
         };
         let added = match verdict {
             Verdict::Park => return self.park(Job::One(prepared, reply)),
-            Verdict::Same(outcome) => return self.reply(reply, Ok(outcome)),
+            Verdict::Same(outcome) => return self.reply(reply, Ok(*outcome)),
             Verdict::InGroup(at) => return self.group.wait(at, true, reply),
             Verdict::Conflict(first) => self.refuse(&prepared, conflict(&first), Kind::Conflict(first)),
             Verdict::Refuse(rejection) => {
@@ -554,7 +551,7 @@ impl Decider {
         match self.whole_items(&items) {
             Ok(found) if self.group.is_empty() => {
                 let before = found.into_iter().filter_map(|item| match item {
-                    WholeItem::Before(outcome) => Some(outcome),
+                    WholeItem::Before(outcome) => Some(*outcome),
                     WholeItem::Entry { .. } => None,
                 });
                 let outcomes = before.collect();
@@ -594,16 +591,15 @@ impl Decider {
                     found.push(WholeItem::Entry { at, again: true });
                     None
                 }
-                Ok(Verdict::Same(Outcome::Duplicate { rejection: Some((rejection, _)), .. })) => {
-                    Some(Refusal::Rejected(rejection))
-                }
-                Ok(Verdict::Same(Outcome::Conflict { first, .. }) | Verdict::Conflict(first)) => {
-                    Some(Refusal::Conflict(Some(first)))
-                }
-                Ok(Verdict::Same(outcome)) => {
-                    found.push(WholeItem::Before(outcome));
-                    None
-                }
+                Ok(Verdict::Same(outcome)) => match *outcome {
+                    Outcome::Duplicate { rejection: Some((rejection, _)), .. } => Some(Refusal::Rejected(rejection)),
+                    Outcome::Conflict { first, .. } => Some(Refusal::Conflict(Some(first))),
+                    _ => {
+                        found.push(WholeItem::Before(outcome));
+                        None
+                    }
+                },
+                Ok(Verdict::Conflict(first)) => Some(Refusal::Conflict(Some(first))),
                 // Nothing is on its way but this capture itself.
                 Ok(Verdict::Park) => Some(Refusal::Conflict(None)),
                 Ok(Verdict::Refuse(rejection)) => Some(Refusal::Rejected(rejection)),

@@ -103,7 +103,7 @@ pub(crate) enum Before {
     /// Nothing: it is new.
     Nothing,
     /// The same command came before, and this was its answer.
-    Same(Outcome),
+    Same(Box<Outcome>),
     /// Its id is another content's.
     Other(Receipt),
 }
@@ -137,7 +137,7 @@ pub(crate) fn before(
             let receipt = kept.receipt(position.get());
             if same {
                 let answer = answer(frames, &stored.body, receipt)?;
-                return Ok(Before::Same(answer));
+                return Ok(Before::Same(Box::new(answer)));
             }
             other.get_or_insert(receipt);
         }

@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::mpsc::{self, Sender};
 use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -260,9 +260,10 @@ impl Handler {
                 submissions.by_ref().take(CHUNK).map(|submission| self.prepare(submission)).collect();
             self.room.wait_and_enter(chunk.len());
             let first = tray.expect(chunk.len());
-            let jobs = chunk.into_iter().enumerate().map(|(at, prepared)| {
-                Job::One(Box::new(prepared), Reply::slot(tray.clone(), first + at))
-            });
+            let jobs = chunk
+                .into_iter()
+                .enumerate()
+                .map(|(at, prepared)| Job::One(Box::new(prepared), Reply::slot(tray.clone(), first + at)));
             self.send(jobs.collect());
         }
         tray.wait()

@@ -138,7 +138,7 @@ pub(crate) struct Whole {
 /// One command of a whole capture.
 pub(crate) enum WholeItem {
     Entry { at: usize, again: bool },
-    Before(Outcome),
+    Before(Box<Outcome>),
 }
 
 /// A commit on its way.
@@ -207,7 +207,7 @@ impl Answers {
         for Whole { items, reply } in self.whole {
             let outcomes = items.into_iter().map(|item| match item {
                 WholeItem::Entry { at, again } => outcome(at, again),
-                WholeItem::Before(outcome) => outcome,
+                WholeItem::Before(outcome) => *outcome,
             });
             reply(Ok(outcomes.collect()));
         }

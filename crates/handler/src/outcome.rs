@@ -148,7 +148,9 @@ pub enum CaptureError {
         limit: usize,
     },
     /// Use `proceed`, or split it.
-    #[error("more than {limit} bytes when stored; with rollback all has to fit into one commit: use proceed, or split the file")]
+    #[error(
+        "more than {limit} bytes when stored; with rollback all has to fit into one commit: use proceed, or split the file"
+    )]
     TooLarge {
         /// How many fit.
         limit: usize,

@@ -10,7 +10,8 @@ use lotline_ledger::{AppendError, OsStorage, Storage, VerifyOptions, verify};
 use lotline_testkit::disk::{Fault, FaultyDisk};
 
 use crate::handler_plant::{
-    accepted, create, create_on, intended, line, line_at, moved, observed, on_hand, options, received, recorded, shipped,
+    accepted, create, create_on, intended, line, line_at, moved, observed, on_hand, options, received, recorded,
+    shipped,
 };
 
 fn submissions(commands: impl IntoIterator<Item = lotline_domain::command::Command>) -> Vec<Submission> {
@@ -27,7 +28,8 @@ fn rollback_records_all_in_one_commit() {
     let handler = create(dir.path());
     let answers = handler.capture(receipts(1_000), OnError::Rollback).expect("all recorded");
     assert_eq!(answers.len(), 1_000);
-    let commits: Vec<u64> = answers.iter().map(|answer| answer.as_ref().expect("recorded").receipt().commit.0).collect();
+    let commits: Vec<u64> =
+        answers.iter().map(|answer| answer.as_ref().expect("recorded").receipt().commit.0).collect();
     assert!(commits.iter().all(|commit| *commit == commits[0]), "one commit");
     assert_eq!(on_hand(&handler.reader(), "F1", "dock"), Ratio::whole(1_000));
     let again = handler.capture(receipts(1_000), OnError::Rollback).expect("all are duplicates");

@@ -97,7 +97,8 @@ fn other_content_under_a_known_id_is_a_conflict_that_is_reported_once() {
     let read = lotline_handler::body_at(&handler.reader(), receipt.position).expect("it reads back");
     let Body::Refused { rejection, .. } = read.body else { panic!("no refusal") };
     assert_eq!(rejection.rule, Rule::Conflict { first: first.position });
-    let event = handler.reader().event(lotline_ledger::Position::new(receipt.position.0)).expect("sound").expect("there");
+    let event =
+        handler.reader().event(lotline_ledger::Position::new(receipt.position.0)).expect("sound").expect("there");
     let stored = decode(event.payload()).expect("decodes");
     let StoredOrigin::Refused { command } = stored.origin else { panic!("the second content is lost") };
     let ring = Keyring::open(OsStorage::shared(), dir.path(), handler.reader().ledger()).expect("a keyring");

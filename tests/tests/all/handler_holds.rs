@@ -8,7 +8,9 @@ use lotline_domain::settle::{ExceptionKind, Settler};
 use lotline_handler::Outcome;
 use lotline_ledger::Reader;
 
-use crate::handler_plant::{accepted, book, create, intended, line, line_at, observed, open, received, recorded, refused, shipped};
+use crate::handler_plant::{
+    accepted, book, create, intended, line, line_at, observed, open, received, recorded, refused, shipped,
+};
 
 fn hold(id: &str, batch: &str) -> String {
     format!(r#""type":"held","hold":"{id}","batch":{{"item":"F","code":"{batch}"}}"#)
@@ -20,7 +22,8 @@ fn shipped_under_hold(reader: &Reader) -> usize {
     let settler = Settler::new(&book, book.head());
     let settlement = |batch| Cow::Owned(settler.settle(batch, i64::MAX));
     let covers = settler.covers(i64::MAX, &settlement);
-    let batches = (0..book.batch_count()).map(|at| lotline_domain::book::BatchIx(u32::try_from(at).expect("few batches")));
+    let batches =
+        (0..book.batch_count()).map(|at| lotline_domain::book::BatchIx(u32::try_from(at).expect("few batches")));
     batches
         .flat_map(|batch| settler.hold_exceptions(&covers, &settler.settle(batch, i64::MAX), i64::MAX))
         .filter(|exception| exception.kind == ExceptionKind::ShippedUnderHold)

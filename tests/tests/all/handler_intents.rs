@@ -7,9 +7,7 @@ use lotline_domain::decide::decide;
 use lotline_domain::time::{CommitNo, Position, RecordedAt};
 use lotline_handler::Outcome;
 
-use crate::handler_plant::{
-    create, instant, intended, line, line_at, moved, observed, open, received, shipped,
-};
+use crate::handler_plant::{create, instant, intended, line, line_at, moved, observed, open, received, shipped};
 
 const NOW: &str = "2026-03-10T12:00:00Z";
 
@@ -86,7 +84,13 @@ fn what_nobody_knows_cannot_be_taken() {
 
 #[test]
 fn a_bare_code_that_fits_two_batches_is_refused_with_both() {
-    let two = [came("F1", "50"), ("09T08:00:00", received(r#"{"batch":{"item":"G","code":"F1"},"quantity":{"value":"5","unit":"KGM"}}"#, "dock"))];
+    let two = [
+        came("F1", "50"),
+        (
+            "09T08:00:00",
+            received(r#"{"batch":{"item":"G","code":"F1"},"quantity":{"value":"5","unit":"KGM"}}"#, "dock"),
+        ),
+    ];
     let bare = r#"{"batch":"F1","quantity":{"value":"1","unit":"KGM"}}"#;
     let no = refused("ambiguous-code", &two, "09T09:00:00", &shipped(bare, "SH-1"));
     assert!(format!("{no:?}").contains("candidates"), "{no:?}");
@@ -120,7 +124,10 @@ fn a_named_place_includes_its_sub_places_and_containers() {
         ("09T08:00:00", received(&line("F1", "50"), "bin-1")),
     ];
     passes(&happened, "09T09:00:00", &shipped(&line_at("F1", "50", "hall"), "SH-1"));
-    happened.push(("09T08:30:00", format!(r#""type":"packed","container":"P1","lines":[{}]"#, line_at("F1", "20", "bin-1"))));
+    happened.push((
+        "09T08:30:00",
+        format!(r#""type":"packed","container":"P1","lines":[{}]"#, line_at("F1", "20", "bin-1")),
+    ));
     passes(&happened, "09T09:00:00", &shipped(&line_at("F1", "50", "hall"), "SH-1"));
     passes(&happened, "09T09:00:00", &shipped(&line_at("F1", "20", "container:P1"), "SH-1"));
     refused("not-enough", &happened, "09T09:00:00", &shipped(&line_at("F1", "21", "container:P1"), "SH-1"));
@@ -142,7 +149,8 @@ fn several_places_need_a_name_unless_they_hold_just_what_is_wanted() {
 fn quantities_have_to_be_said_in_a_unit_that_converts() {
     let drums = r#"{"batch":{"item":"F","code":"F1"},"quantity":{"value":"1","unit":"LTR"},"from":"dock"}"#;
     refused("quantity-unknown", &[came("F1", "50")], "09T09:00:00", &shipped(drums, "SH-1"));
-    let factor = r#""type":"factor_defined","item":"F","one":{"value":"1","unit":"LTR"},"equals":{"value":"0.9","unit":"KGM"}"#;
+    let factor =
+        r#""type":"factor_defined","item":"F","one":{"value":"1","unit":"LTR"},"equals":{"value":"0.9","unit":"KGM"}"#;
     let happened = [came("F1", "50"), ("09T08:00:00", factor.to_owned())];
     passes(&happened, "09T09:00:00", &shipped(drums, "SH-1"));
     let too_much = drums.replace(r#""value":"1""#, r#""value":"60""#);
@@ -186,7 +194,8 @@ fn an_output_inherits_the_hold_of_its_inputs() {
         line("G1", "10"),
         line("G1a", "10")
     );
-    let mut happened = vec![came("F1", "50"), ("09T09:00:00", made), ("09T09:30:00", split), ("09T10:00:00", held("F1"))];
+    let mut happened =
+        vec![came("F1", "50"), ("09T09:00:00", made), ("09T09:30:00", split), ("09T10:00:00", held("F1"))];
     refused("under-hold", &happened, "09T11:00:00", &shipped(&line("G1a", "1"), "SH-1"));
     happened.push(("09T10:00:00", r#""type":"policy_set","holds_pass_runs":false"#.to_owned()));
     passes(&happened, "09T11:00:00", &shipped(&line("G1a", "1"), "SH-1"));
@@ -197,7 +206,10 @@ fn a_pallet_with_held_goods_does_not_leave() {
     let happened = [
         came("F1", "50"),
         came("F2", "50"),
-        ("09T08:30:00", format!(r#""type":"packed","container":"P1","lines":[{},{}]"#, line("F1", "10"), line("F2", "10"))),
+        (
+            "09T08:30:00",
+            format!(r#""type":"packed","container":"P1","lines":[{},{}]"#, line("F1", "10"), line("F2", "10")),
+        ),
         ("09T08:40:00", r#""type":"packed","container":"P2","containers":["P1"],"at":"dock""#.to_owned()),
         ("09T10:00:00", held("F2")),
     ];
@@ -217,7 +229,12 @@ fn intents_are_not_dated_in_the_future() {
 #[test]
 fn corrections_need_a_known_target_and_releases_a_hold() {
     passes(&[came("F1", "50")], "10T09:00:00", r#""type":"corrected","target":"E0","correction":"void""#);
-    refused("unknown-target", &[came("F1", "50")], "10T09:00:00", r#""type":"corrected","target":"E9","correction":"void""#);
+    refused(
+        "unknown-target",
+        &[came("F1", "50")],
+        "10T09:00:00",
+        r#""type":"corrected","target":"E9","correction":"void""#,
+    );
     let mut happened = vec![came("F1", "50"), ("09T10:00:00", held("F1"))];
     let by_id = r#""type":"released","hold":"H1""#;
     let by_batch = r#""type":"released","batch":{"item":"F","code":"F1"}"#;
@@ -242,7 +259,9 @@ fn containers_shipments_and_vessels_have_to_be_known_and_hold_what_is_asked() {
     passes(&happened, at, r#""type":"unpacked","container":"P1""#);
     refused("unknown-place", &happened, at, r#""type":"delivered","shipment":"SH-9","to":"C1""#);
     let draw = |vessel: &str, kilograms: &str| {
-        format!(r#""type":"vessel_drawn","vessel":"{vessel}","batch":{{"item":"X","code":"X1"}},"quantity":{{"value":"{kilograms}","unit":"KGM"}},"to":"line-1""#)
+        format!(
+            r#""type":"vessel_drawn","vessel":"{vessel}","batch":{{"item":"X","code":"X1"}},"quantity":{{"value":"{kilograms}","unit":"KGM"}},"to":"line-1""#
+        )
     };
     passes(&happened, at, &draw("S1", "30"));
     refused("not-enough", &happened, at, &draw("S1", "30.5"));
@@ -276,7 +295,8 @@ fn what_was_never_sent_does_not_come_back() {
 
 #[test]
 fn what_was_corrected_is_decided_as_corrected() {
-    let voided = [came("F1", "50"), ("09T09:00:00", r#""type":"corrected","target":"E0","correction":"void""#.to_owned())];
+    let voided =
+        [came("F1", "50"), ("09T09:00:00", r#""type":"corrected","target":"E0","correction":"void""#.to_owned())];
     refused("unknown-batch", &voided, "10T09:00:00", &shipped(&line("F1", "1"), "SH-1"));
     let less = format!(
         r#""type":"corrected","target":"E0","correction":{{"supersede":{{"occurred_at":"2026-03-09T08:00:00Z","fact":{{{}}}}}}}"#,

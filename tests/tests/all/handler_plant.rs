@@ -75,9 +75,7 @@ pub fn create_on(storage: Arc<dyn Storage>, dir: &Path, options: Options) -> Han
 
 /// `{"type":…}` without its braces, id, source and mode: `fact("intent", "I1", r#""type":"shipped",…"#)`.
 pub fn command(mode: &str, id: &str, at: &str, fact: &str) -> Command {
-    let line = format!(
-        r#"{{"id":"{id}","mode":"{mode}","source":"test","occurred_at":"2026-03-{at}Z",{fact}}}"#
-    );
+    let line = format!(r#"{{"id":"{id}","mode":"{mode}","source":"test","occurred_at":"2026-03-{at}Z",{fact}}}"#);
     parse_command(&line).unwrap_or_else(|error| panic!("{error}\n{line}"))
 }
 
@@ -91,9 +89,7 @@ pub fn intended(id: &str, at: &str, fact: &str) -> Command {
 
 /// A line: `line("F1", "50")` is 50 kg of batch F/F1, `line_at` says where from.
 pub fn line(batch: &str, kilograms: &str) -> String {
-    format!(
-        r#"{{"batch":{{"item":"F","code":"{batch}"}},"quantity":{{"value":"{kilograms}","unit":"KGM"}}}}"#
-    )
+    format!(r#"{{"batch":{{"item":"F","code":"{batch}"}},"quantity":{{"value":"{kilograms}","unit":"KGM"}}}}"#)
 }
 
 pub fn line_at(batch: &str, kilograms: &str, from: &str) -> String {
