@@ -6,7 +6,7 @@ pub mod on_hand;
 pub mod recall;
 pub mod trace;
 
-use lotline_domain::book::{BatchIx, Book};
+use lotline_domain::book::{BatchIx, Book, PlaceIx, PlaceKind};
 use lotline_domain::time::Instant;
 use lotline_projections as engine;
 use lotline_projections::Question;
@@ -60,13 +60,11 @@ pub(crate) fn unknown_quantities(batches: impl IntoIterator<Item = Batch>) -> Op
 }
 
 /// Which mix models the content of vessels follows, where vessels matter.
-pub(crate) fn mix_models(
-    question: &Question<'_>,
-    vessels: impl IntoIterator<Item = lotline_domain::book::PlaceIx>,
-) -> Option<Said> {
+pub(crate) fn mix_models(question: &Question<'_>, vessels: impl IntoIterator<Item = PlaceIx>) -> Option<Said> {
     use lotline_domain::fact::MixModel;
     let mut named: Vec<String> = vessels
         .into_iter()
+        .filter(|place| question.book().place_kind(*place) == PlaceKind::Vessel)
         .map(|vessel| {
             let model = match question.settler().mix_model(vessel) {
                 MixModel::Full => "full mix",

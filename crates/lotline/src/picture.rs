@@ -1,6 +1,7 @@
-//! Pictures of traces: batches as boxes, runs and vessels between them, suppliers and customers at the ends.
+//! Pictures of traces: batches as boxes, runs and vessels between them, suppliers at the beginning.
 //!
-//! Moves of one batch from place to place are not drawn: a box says where its batch is now.
+//! Moves of one batch from place to place are not drawn: a box says where its batch is now, and which customers have
+//! how much of it.
 
 mod layout;
 mod svg;
@@ -17,7 +18,7 @@ use lotline_projections::{self as engine, Point, Question, State, Tier, Trace};
 use lotline_wire::answer::Amount;
 
 use crate::answer::on_hand::name_of;
-use crate::print::quantity;
+use crate::print::{count, quantity};
 
 pub use svg::{Drawn, svg};
 
@@ -32,13 +33,15 @@ pub enum Kind {
     Run,
     /// A vessel.
     Vessel,
-    /// A supplier or customer.
+    /// A supplier.
     Party,
 }
 
 /// A node of a picture.
 #[derive(Debug, Clone)]
 pub struct Node {
+    /// A batch of which a customer has some.
+    pub outside: bool,
     /// What it stands for.
     pub kind: Kind,
     /// What is written in it; the first line is its name.
@@ -72,7 +75,9 @@ pub struct Picture {
 }
 
 /// So many places are named in a box.
-const PLACES_SHOWN: usize = 2;
+const PLACES_SHOWN: usize = 3;
+/// Longer lines of a box are cut in their middle.
+const LINE_MAX: usize = 36;
 
 /// What a node is, by which it is found again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,9 +99,6 @@ struct Gather<'q, 'a> {
 pub fn of_trace(question: &Question<'_>, trace: &Trace) -> Picture {
     let mut gather = Gather { question, trace, nodes: BTreeMap::new(), lines: BTreeMap::new() };
     gather.steps();
-    if trace.direction == engine::Direction::Forward {
-        gather.customers();
-    }
     gather.picture()
 }
 
@@ -159,20 +161,6 @@ impl Gather<'_, '_> {
         }
     }
 
-    /// Who has what now.
-    fn customers(&mut self) {
-        let batches: Vec<(BatchIx, Tier)> =
-            self.nodes.iter().filter_map(|(thing, tier)| Some((batch_of(*thing)?, *tier))).collect();
-        for (batch, _) in batches {
-            for row in engine::slices_of(self.question, batch) {
-                let Some(party) = row.place.filter(|_| row.state == State::AtParty) else { continue };
-                let Some(reached) = self.trace.slices.get(&(batch, row.slice)) else { continue };
-                let tier = reached.tier();
-                self.line(Thing::Batch(batch), Thing::Party(party), Some(row.amount), tier);
-            }
-        }
-    }
-
     fn picture(self) -> Picture {
         let book = self.question.book();
         let numbers: BTreeMap<Thing, usize> = self.nodes.keys().enumerate().map(|(at, thing)| (*thing, at)).collect();
@@ -196,24 +184,28 @@ impl Gather<'_, '_> {
     }
 
     fn draw(&self, book: &Book, thing: Thing, tier: Tier) -> Node {
+        let named = |name: String| vec![cut(&name)];
         let (kind, lines) = match thing {
             Thing::Batch(batch) => {
                 let start = self.trace.starts.contains(&batch);
-                (if start { Kind::Start } else { Kind::Batch }, self.batch_lines(book, batch))
+                let (outside, lines) = self.batch_lines(book, batch);
+                let kind = if start { Kind::Start } else { Kind::Batch };
+                return Node { outside, kind, lines, tier };
             }
-            Thing::Run(run) => (Kind::Run, vec![book.run(run).name.to_string()]),
-            Thing::Vessel(vessel) => (Kind::Vessel, vec![name_of(&book.place(vessel))]),
-            Thing::Party(party) => (Kind::Party, vec![name_of(&book.place(party))]),
+            Thing::Run(run) => (Kind::Run, named(book.run(run).name.to_string())),
+            Thing::Vessel(vessel) => (Kind::Vessel, named(name_of(&book.place(vessel)))),
+            Thing::Party(party) => (Kind::Party, named(name_of(&book.place(party)))),
         };
-        Node { kind, lines, tier }
+        Node { outside: false, kind, lines, tier }
     }
 
-    fn batch_lines(&self, book: &Book, batch: BatchIx) -> Vec<String> {
+    /// What is written in a batch's box, and whether a customer has some of it.
+    fn batch_lines(&self, book: &Book, batch: BatchIx) -> (bool, Vec<String>) {
         let (item, code) = match book.batch(batch) {
             BatchRef::Known(id) => (id.item.to_string(), id.code.to_string()),
             BatchRef::Code(code) => ("?".to_owned(), code.to_string()),
         };
-        let mut lines = vec![item, code];
+        let mut lines = vec![cut(&item), cut(&code)];
         let settled = self.question.settlement(batch);
         let made: i128 = settled
             .flows
@@ -228,30 +220,34 @@ impl Gather<'_, '_> {
         if made > 0 {
             lines.push(shown(DomainAmount { value: settled.measure.value(made), unit: settled.measure.base }));
         }
-        let mut inside: Vec<String> = engine::slices_of(self.question, batch)
-            .into_iter()
-            .filter(|row| row.state != State::AtParty)
-            .map(|row| {
-                let place = row.place.map_or(Place::Unplaced, |place| book.place(place));
-                format!("{} at {}", shown(row.amount), name_of(&place))
-            })
-            .collect();
-        inside.sort();
-        let more = inside.len().saturating_sub(PLACES_SHOWN);
-        inside.truncate(PLACES_SHOWN);
-        lines.extend(inside);
-        if more > 0 {
-            lines.push(format!("and at {more} more places"));
+        let mut sums: BTreeMap<(bool, String), Option<DomainAmount>> = BTreeMap::new();
+        for row in engine::slices_of(self.question, batch) {
+            let place = row.place.map_or(Place::Unplaced, |place| book.place(place));
+            let key = (row.state != State::AtParty, name_of(&place));
+            let sum = sums.entry(key).or_insert(Some(DomainAmount { value: Ratio::ZERO, unit: row.amount.unit }));
+            *sum = sum.and_then(|sum| Some(DomainAmount { value: sum.value.add(row.amount.value)?, ..sum }));
         }
-        lines
+        let outside = sums.keys().any(|(inside, _)| !inside);
+        let more = sums.len().saturating_sub(PLACES_SHOWN);
+        lines.extend(sums.iter().take(PLACES_SHOWN).map(|((_, place), sum)| {
+            let much = sum.map_or_else(|| "much".to_owned(), shown);
+            cut(&format!("{much} at {place}"))
+        }));
+        if more > 0 {
+            lines.push(format!("and {}", count(more, "more place")));
+        }
+        (outside, lines)
     }
 }
 
-fn batch_of(thing: Thing) -> Option<BatchIx> {
-    match thing {
-        Thing::Batch(batch) => Some(batch),
-        _ => None,
+/// A text that fits into a box: the middle of a long one is left out.
+fn cut(text: &str) -> String {
+    let letters: Vec<char> = text.chars().collect();
+    if letters.len() <= LINE_MAX {
+        return text.to_owned();
     }
+    let (head, tail) = (LINE_MAX / 3, LINE_MAX - LINE_MAX / 3 - 1);
+    letters[..head].iter().chain(&['…']).chain(&letters[letters.len() - tail..]).collect()
 }
 
 fn unit_of(amount: Option<DomainAmount>) -> lotline_domain::unit::Unit {
@@ -271,6 +267,7 @@ pub fn dot(picture: &Picture) -> String {
         let lines: Vec<String> = node.lines.iter().map(|line| quoted(line)).collect();
         let shape = match node.kind {
             Kind::Start => "box, penwidth=3",
+            Kind::Batch if node.outside => "box, style=filled, fillcolor=\"#e9f5e4\"",
             Kind::Batch => "box",
             Kind::Run => "box, style=rounded, fontsize=8",
             Kind::Vessel => "cylinder",

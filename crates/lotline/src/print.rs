@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 use lotline_wire::answer::{Amount, Asked, Finality, Said};
 use serde::Serialize;
 
@@ -72,6 +72,12 @@ impl Value {
     }
 }
 
+/// A line above, below the head, and at the end.
+const LINES: TableStyle = TableStyle::new()
+    .top_border(LineStyle::none().fill('─').junction('─'))
+    .header_separator(LineStyle::none().fill('─').junction('─'))
+    .bottom_border(LineStyle::none().fill('─').junction('─'));
+
 /// Rows under named columns.
 #[derive(Debug)]
 pub struct Sheet {
@@ -105,7 +111,7 @@ impl Sheet {
     /// The table, as wide as the terminal; elsewhere as wide as it needs.
     pub fn table(&self) -> String {
         let mut table = Table::new();
-        table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+        table.load_style(LINES);
         if io::stdout().is_terminal() {
             table.set_content_arrangement(ContentArrangement::Dynamic);
         } else {
@@ -178,6 +184,11 @@ pub fn unit(code: &str) -> &str {
         "C62" | "H87" => "pcs",
         other => other,
     }
+}
+
+/// A count with its noun: "1 run", "3 runs".
+pub fn count(many: usize, noun: &str) -> String {
+    if many == 1 { format!("1 {noun}") } else { format!("{many} {noun}s") }
 }
 
 /// The lines below a table: within which bounds it holds, and what has to be said about it.

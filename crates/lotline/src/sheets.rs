@@ -6,7 +6,7 @@ use lotline_wire::answer::{
 };
 
 use crate::answer::trace::words;
-use crate::print::{Sheet, Value, number, text};
+use crate::print::{Sheet, Value, count, number, text};
 
 /// A batch's name.
 pub fn name(batch: &Batch) -> String {
@@ -149,10 +149,15 @@ pub fn recall(answer: &Recall) -> Vec<Sheet> {
             Some(container) => format!("{} (in {container})", row.place),
             None => row.place.clone(),
         };
-        let why = match (&row.cleared_at, row.why.last()) {
+        // People see how long the way is and where it ends; each step of it is in CSV and JSON.
+        let why = match (&row.cleared_at, &row.why[..]) {
             (Some(at), _) => format!("cleared: slice was empty at {at}"),
-            (None, Some(last)) if row.why.len() > 1 => format!("{} steps, last: {last}", row.why.len()),
-            (None, last) => last.cloned().unwrap_or_default(),
+            (None, [only]) if !only.contains(" recorded in ") => only.clone(),
+            (None, [.., last]) => {
+                let event = last.rsplit_once(" recorded in ").map_or(last.as_str(), |(_, event)| event);
+                format!("{}, to {event}", count(row.why.len(), "step"))
+            }
+            (None, []) => String::new(),
         };
         rows.row([
             name(&row.batch).into(),

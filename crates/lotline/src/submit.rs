@@ -47,22 +47,36 @@ pub fn submit(asked: &args::Submit) -> Result<Exit, Failure> {
     if asked.accept_clock {
         handler.accept_clock();
     }
+    let answered = lines(&handler, input, file.as_deref(), source.as_ref());
+    let closed = handler.close();
+    let exit = answered?;
+    closed?;
+    Ok(exit)
+}
+
+/// Takes commands line by line and prints the answers, until the input ends.
+///
+/// # Errors
+/// Where the input cannot be read, or the answers cannot be written.
+pub fn lines(
+    handler: &Handler,
+    input: impl Read,
+    file: Option<&str>,
+    source: Option<&SourceId>,
+) -> Result<Exit, Failure> {
     let ledger = handler.reader().ledger();
     let (queue, answers) = mpsc::sync_channel(OUTSTANDING);
     let stop = AtomicBool::new(false);
     let (read, printed) = std::thread::scope(|scope| {
-        let (name, stop) = (file.as_deref(), &stop);
-        let printer = scope.spawn(move || print(&answers, ledger, name, stop));
-        let mut reading =
-            Reading { handler: &handler, source: source.as_ref(), file: file.as_deref(), queue, stop };
+        let stop = &stop;
+        let printer = scope.spawn(move || print(&answers, ledger, file, stop));
+        let mut reading = Reading { handler, source, file, queue, stop };
         let read = reading.lines(BufReader::with_capacity(1 << 16, input));
         drop(reading);
         (read, printer.join().expect("the printer does not panic"))
     });
-    let closed = handler.close();
     let exit = printed?;
-    read.map_err(|error| Failure::file("read", &asked.file, error))?;
-    closed?;
+    read.map_err(|error| Failure::file("read", Path::new(file.unwrap_or("the standard input")), error))?;
     Ok(exit)
 }
 

@@ -1,8 +1,10 @@
 //! What must come back.
 
-use lotline_domain::book::PlaceKind;
+use std::collections::BTreeSet;
+
+use lotline_domain::book::{BatchIx, PlaceKind};
 use lotline_domain::command::Amount as DomainAmount;
-use lotline_domain::id::Place;
+use lotline_domain::id::{BatchRef, Place};
 use lotline_domain::quantity::Ratio;
 use lotline_domain::settle::Node;
 use lotline_domain::unit::Unit;
@@ -23,6 +25,7 @@ pub fn answer(question: &Question<'_>, within: &Within, scope: &engine::Scope, c
     said.extend(scope.suspects.iter().filter_map(|suspect| nothing_known(question, *suspect, within.known())));
     said.extend(unknown_quantities(scope.rows.iter().filter(|row| row.unknown).map(|row| batch(book, row.batch))));
     said.extend(mix_models(question, scope.trace.vessels.keys().copied()));
+    said.extend(not_convertible(question, scope));
     if scope.rows.len() > 1 {
         said.push(Said {
             kind: SaidKind::MaximaDoNotAdd,
@@ -40,6 +43,31 @@ pub fn answer(question: &Question<'_>, within: &Within, scope: &engine::Scope, c
         totals,
         said,
     }
+}
+
+/// Shares go by mass: the items whose quantities no factor turns into mass.
+fn not_convertible(question: &Question<'_>, scope: &engine::Scope) -> Option<Said> {
+    let without = |row: &&engine::ScopeRow| {
+        let base = question.settlement(row.batch).measure.base;
+        question.settler().convert(row.batch, base, Unit::KILOGRAM).is_none()
+    };
+    let book = question.book();
+    let batches: BTreeSet<BatchIx> = scope.rows.iter().filter(without).map(|row| row.batch).collect();
+    let items: BTreeSet<String> = batches
+        .iter()
+        .map(|batch| match book.batch(*batch) {
+            BatchRef::Known(id) => id.item.to_string(),
+            code @ BatchRef::Code(_) => code.to_string(),
+        })
+        .collect();
+    (!batches.is_empty()).then(|| Said {
+        kind: SaidKind::NotConvertible,
+        message: format!(
+            "no factor to mass is known for {}: there the content is anything from nothing to all",
+            items.into_iter().collect::<Vec<_>>().join(", ")
+        ),
+        batches: batches.into_iter().map(|ix| batch(book, ix)).collect(),
+    })
 }
 
 fn row(question: &Question<'_>, row: &engine::ScopeRow, within: &Within) -> RecallRow {
@@ -114,37 +142,70 @@ struct Sum {
     max: Option<Ratio>,
 }
 
+/// Digits behind the point of a sum that no exact fraction can hold any more.
+const SCALE: u32 = 9;
+
+/// A sum; exact as long as its fraction can be held, then cut to [`SCALE`] digits in the direction of `cut`.
+pub(crate) fn plus(
+    sum: Option<Ratio>,
+    more: Option<Ratio>,
+    cut: fn(Ratio, u32) -> Option<rust_decimal::Decimal>,
+) -> Option<Ratio> {
+    let (sum, more) = sum.zip(more)?;
+    sum.add(more).or_else(|| {
+        let short = |value: Ratio| cut(value, SCALE).map(Ratio::from_decimal);
+        short(sum)?.add(short(more)?)
+    })
+}
+
+/// How much suspect matter is in a row, by mass where that is known: pieces of different goods do not add up.
+pub(crate) fn by_mass(question: &Question<'_>, row: &engine::ScopeRow) -> engine::Content {
+    let content = row.content;
+    let in_mass = |factor: Ratio| {
+        Some(engine::Content {
+            min: content.min.mul(factor)?,
+            expected: content.expected.and_then(|expected| expected.mul(factor)),
+            max: content.max.mul(factor)?,
+            unit: Unit::KILOGRAM,
+            ..content
+        })
+    };
+    question.settler().convert(row.batch, content.unit, Unit::KILOGRAM).and_then(in_mass).unwrap_or(content)
+}
+
 /// Sums over the rows of a state; what was cleared is in none of them. The content of all of them together is at
 /// least the sum of the least, at most the sum of the greatest, and never more than there was of the suspects.
 fn totals(question: &Question<'_>, scope: &engine::Scope) -> Vec<ContentTotal> {
     let mut sums: Vec<Sum> = Vec::new();
     for row in scope.rows.iter().filter(|row| row.tier != engine::Tier::Cleared) {
-        let (unit, content_unit) = (row.quantity.unit, row.content.unit);
-        let same = |sum: &&mut Sum| (sum.state, sum.unit, sum.content_unit) == (row.state, unit, content_unit);
-        let plus = |sum: Option<Ratio>, more: Option<Ratio>| sum.and_then(|sum| sum.add(more?));
-        match sums.iter_mut().find(same) {
+        let content = by_mass(question, row);
+        let key = (row.state, row.quantity.unit, content.unit);
+        match sums.iter_mut().find(|sum| (sum.state, sum.unit, sum.content_unit) == key) {
             Some(sum) => {
-                sum.quantity = plus(sum.quantity, Some(row.quantity.value));
-                sum.min = plus(sum.min, Some(row.content.min));
-                sum.expected = plus(sum.expected, row.content.expected);
-                sum.max = plus(sum.max, Some(row.content.max));
+                sum.quantity = plus(sum.quantity, Some(row.quantity.value), Ratio::round_to);
+                sum.min = plus(sum.min, Some(content.min), Ratio::floor_to);
+                sum.expected = plus(sum.expected, content.expected, Ratio::round_to);
+                sum.max = plus(sum.max, Some(content.max), Ratio::ceil_to);
             }
             None => sums.push(Sum {
                 state: row.state,
-                unit,
+                unit: row.quantity.unit,
                 quantity: Some(row.quantity.value),
-                content_unit,
-                min: Some(row.content.min),
-                expected: row.content.expected,
-                max: Some(row.content.max),
+                content_unit: content.unit,
+                min: Some(content.min),
+                expected: content.expected,
+                max: Some(content.max),
             }),
         }
     }
-    sums.sort_by(|a, b| (a.state, a.unit.as_str()).cmp(&(b.state, b.unit.as_str())));
+    sums.sort_by(|a, b| {
+        (a.state, a.unit.as_str(), a.content_unit.as_str()).cmp(&(b.state, b.unit.as_str(), b.content_unit.as_str()))
+    });
+    let all = suspect_matter(question, scope);
     sums.into_iter()
         .filter_map(|sum| {
-            let all = suspect_matter(question, scope, sum.content_unit);
-            let max = sum.max.map(|max| all.map_or(max, |all| if less(all, max) { all } else { max }));
+            let cap = all.filter(|_| sum.content_unit == Unit::KILOGRAM);
+            let max = sum.max.map(|max| cap.filter(|cap| less(*cap, max)).unwrap_or(max));
             let amount = |value: Ratio| Amount::from(DomainAmount { value, unit: sum.content_unit });
             let content = sum.min.zip(max).map(|(min, max)| Content {
                 min: amount(min),
@@ -162,13 +223,13 @@ fn less(a: Ratio, b: Ratio) -> bool {
     a.sub(b).is_some_and(Ratio::is_negative)
 }
 
-/// All that there ever was of the suspects; `None` where that is not known in this unit.
-fn suspect_matter(question: &Question<'_>, scope: &engine::Scope, unit: Unit) -> Option<Ratio> {
+/// The mass of all that there ever was of the suspects; `None` where that is not known.
+pub(crate) fn suspect_matter(question: &Question<'_>, scope: &engine::Scope) -> Option<Ratio> {
     let book = question.book();
     let mut all = Ratio::ZERO;
     for suspect in &scope.suspects {
         let settled = question.settlement(*suspect);
-        let factor = question.settler().convert(*suspect, settled.measure.base, unit)?;
+        let factor = question.settler().convert(*suspect, settled.measure.base, Unit::KILOGRAM)?;
         for flow in settled.flows.iter().filter(|flow| flow.in_book()) {
             let enters = match flow.from {
                 Node::Supply(_) | Node::Run(_) => true,

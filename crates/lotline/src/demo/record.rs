@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use lotline_domain::command::{Command, Mode};
-use lotline_domain::fact::{Destination, Event, Fact, Line};
-use lotline_domain::id::{ActorId, BatchId, CommandId, EventId, Place, ShipmentId, SourceId};
+use lotline_domain::fact::{Destination, Event, Fact, FactorScope, Line};
+use lotline_domain::id::{ActorId, BatchId, BatchRef, CommandId, EventId, Place, ShipmentId, SourceId};
 use lotline_domain::quantity::Stated;
 use lotline_domain::time::{Instant, OccurredAt, Precision};
 use lotline_domain::unit::Unit;
@@ -93,6 +93,7 @@ pub fn record(folder: &Folder, seed: u64, days: u32) -> Result<Recorded, Failure
     let handler = open(folder, options, start, clock.clone())?;
     let bar = progress::bar(u64::from(days), "recording days");
     let mut group: Vec<Told> = Vec::new();
+    let mut weighed: BTreeSet<BatchId> = BTreeSet::new();
     for told in dairy.by_ref() {
         let is_correction = matches!(told.command.event.fact, Fact::Corrected { .. });
         let apart = group.last().is_some_and(|last| {
@@ -101,11 +102,13 @@ pub fn record(folder: &Folder, seed: u64, days: u32) -> Result<Recorded, Failure
                 || is_correction
                 || was_correction
         });
-        if apart || group.len() >= lotline_ledger::MAX_EVENTS {
+        if apart || group.len() > lotline_ledger::MAX_EVENTS / 2 {
             write(&handler, &clock, &mut group)?;
             bar.set_position(u64::try_from((clock.now().0 - start.0) / DAY).unwrap_or(0));
         }
+        let scales = weights(&told, &mut weighed);
         group.push(told);
+        group.extend(scales);
     }
     write(&handler, &clock, &mut group)?;
     bar.finish_and_clear();
@@ -154,6 +157,33 @@ fn scopes(options: dairy::Options) -> Vec<Scope> {
     }
     let days = days.into_iter().map(|(source, day)| Scope::SourceDay { source, day: Some(day) });
     days.chain(people.into_iter().map(Scope::Person)).collect()
+}
+
+/// The scales behind the packing lines: what the pieces of a batch of packs weigh is stated with its run, and told
+/// as a factor here, so that shares of it can go by mass.
+fn weights(told: &Told, weighed: &mut BTreeSet<BatchId>) -> Vec<Told> {
+    let event = &told.command.event;
+    let Fact::Produced(report) = &event.fact else { return Vec::new() };
+    let mut factors = Vec::new();
+    for output in &report.outputs {
+        let (Some(one), Some(equals), BatchRef::Known(batch)) = (output.quantity, output.second, &output.batch) else {
+            continue;
+        };
+        if one.value().is_zero() || equals.value().is_zero() || !weighed.insert(batch.clone()) {
+            continue;
+        }
+        let name = format!("scales:{batch}");
+        let (Ok(id), Ok(command), Ok(source)) =
+            (EventId::parse(&name), CommandId::parse(&name), SourceId::parse("packing-scales"))
+        else {
+            continue;
+        };
+        let fact = Fact::FactorDefined { scope: FactorScope::Batch(batch.clone()), one, equals };
+        let event = Event { id, command, source, occurred_at: event.occurred_at, sequence: None, fact };
+        let command = Command { mode: Mode::Observation, event };
+        factors.push(Told { recorded_at: told.recorded_at, command });
+    }
+    factors
 }
 
 fn write(handler: &Handler, clock: &DairyClock, group: &mut Vec<Told>) -> Result<(), Failure> {

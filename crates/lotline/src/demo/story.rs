@@ -11,12 +11,14 @@ use lotline_domain::fact::CleanGrade;
 use lotline_domain::id::{BatchId, BatchRef, EventId, Place};
 use lotline_domain::quantity::Ratio;
 use lotline_domain::time::{CommitNo, Instant};
+use lotline_domain::unit::Unit;
 use lotline_ledger::Reader;
 use lotline_projections::{self as engine, Direction, Question, ReadModel, ReadModelKind};
 use lotline_wire::answer::{Amount, ExceptionRow, HistoryRow, Recall, RecallRow, State};
 
 use super::record::Recorded;
 use crate::answer;
+use crate::answer::recall::{by_mass, plus, suspect_matter};
 use crate::args;
 use crate::ask::Desk;
 use crate::bounds::{Within, within};
@@ -25,7 +27,7 @@ use crate::failure::{Exit, Failure};
 use crate::folder::Folder;
 use crate::keep;
 use crate::picture;
-use crate::print::{Sheet, Value, number, quantity, text};
+use crate::print::{Sheet, Value, count, number, quantity, text};
 use crate::sheets::{name, state_word, tier_word};
 
 const WEEK: i64 = 7 * 24 * 3_600_000_000;
@@ -156,7 +158,7 @@ impl<'a> Teller<'a> {
         let when = local(self.recorded.end);
         self.say(&format!(
             "{batches} batches are inside or on their way at the end, {when}, at {} places. Each figure is a sum over \
-             single batches at single places (lotline on-hand lists them), exact to the gram.",
+             single batches at single places (lotline on-hand lists them), and exact.",
             places.len()
         ));
         self.show(&sheet);
@@ -169,14 +171,14 @@ impl<'a> Teller<'a> {
         let milk = found.of_item(&self.recorded.story.suspect.item.to_string());
         let farms: BTreeSet<&String> = found.suppliers.iter().collect();
         self.say(&format!(
-            "A customer asks about {batch}. Traced back, it leads over {} runs and {} vessels to {} other batches, {} of \
-             them {}, and to {} suppliers: {}.",
-            found.runs,
-            found.vessels,
+            "A customer asks about {batch}. Traced back, it leads over {} and {} to {} other batches, {} of \
+             them {}, and to {}: {}.",
+            count(found.runs, "run"),
+            count(found.vessels, "vessel"),
             found.batches.len(),
             milk,
             self.recorded.story.suspect.item,
-            farms.len(),
+            count(farms.len(), "supplier"),
             list(farms.iter().map(|farm| farm.as_str()), 8)
         ));
         self.show(&found.sheet());
@@ -196,10 +198,10 @@ impl<'a> Teller<'a> {
         let found = self.traced(&batch, Direction::Forward, "forward")?;
         self.say(&format!(
             "The tanker {batch}, received from {supplier} on {received}, turns out to be suspect. Traced forward it \
-             reaches {} other batches over {} runs and {} vessels.",
+             reaches {} other batches over {} and {}.",
             found.batches.len(),
-            found.runs,
-            found.vessels
+            count(found.runs, "run"),
+            count(found.vessels, "vessel")
         ));
         self.show(&found.sheet());
         self.say(&format!(
@@ -262,16 +264,17 @@ impl<'a> Teller<'a> {
         let suspect = &self.recorded.story.suspect;
         self.say(&format!(
             "The scope of a recall of {suspect} has {} rows: every batch it may be in, wherever that is now. \
-             {} customers received something and have to be told, also those who sent it back:",
+             {} received something and have to be told, also those who sent it back. The last columns say how much of \
+             what they still have is suspect: at least, if everything was well mixed, at most.",
             recall.rows.len(),
-            reached.len()
+            count(reached.len(), "customer")
         ));
         let mut sheet = Sheet::new([
             text("customer"),
             number("batches"),
             number("ever received"),
             number("still there"),
-            number("of it suspect: least"),
+            number("least"),
             number("expected"),
             number("most"),
             text("link"),
@@ -282,9 +285,9 @@ impl<'a> Teller<'a> {
                 (share.batches.len() as u64).into(),
                 share.ever.words().into(),
                 share.net.words().into(),
-                share.least.words().into(),
-                share.expected.words().into(),
-                share.most.words().into(),
+                share.least.all_words().into(),
+                if share.not_expected { "unknown".into() } else { share.expected.all_words().into() },
+                share.most.all_words().into(),
                 share.link().into(),
             ]);
         }
@@ -310,10 +313,10 @@ impl<'a> Teller<'a> {
             .rows
             .iter()
             .filter(|row| row.state == State::WithCustomer && row.tier == lotline_wire::answer::Tier::Certain)
-            .max_by_key(|row| row.why.len());
+            .min_by_key(|row| row.why.len());
         if let Some(row) = example {
             let (place, batch) = (party_word(&row.place).to_owned(), name(&row.batch));
-            self.say(&format!("Each row says why it is there. {place} has {batch} because:"));
+            self.say(&format!("Each row says why it is there (all times in UTC). {place} has {batch} because:"));
             for (at, step) in row.why.clone().iter().enumerate() {
                 let _ = writeln!(self.out, "  {}. {step}", at + 1);
             }
@@ -334,12 +337,12 @@ impl<'a> Teller<'a> {
         self.title("5. What was known a week earlier?");
         let (before, after) = (&then.customers, &now.customers);
         self.say(&format!(
-            "The same question, with the records as they were on {} (commit {}): {} rows, and {} customers to be told \
-             instead of {}. That answer can be asked for at any time, and never changes again.",
+            "The same question, with the records as they were on {} (commit {}): {} rows, and {} to be told instead of {}. \
+             That answer can be asked for at any time, and never changes again.",
             local(week_ago),
             then_at.known(),
             then.answer.rows.len(),
-            before.len(),
+            count(before.len(), "customer"),
             after.len()
         ));
         let gained: Vec<&String> = after.keys().filter(|customer| !before.contains_key(*customer)).collect();
@@ -380,7 +383,7 @@ impl<'a> Teller<'a> {
         self.say(&cause);
         let mut changes = Vec::new();
         if !came.is_empty() {
-            changes.push(format!("{} batches came in with it: {}.", came.len(), list(came.into_iter(), 6)));
+            changes.push(format!("With it came {} more batches: {}.", came.len(), list(came.into_iter(), 6)));
         }
         if !went.is_empty() {
             changes.push(format!("{} batches went out: {}.", went.len(), list(went.into_iter(), 6)));
@@ -538,8 +541,9 @@ impl<'a> Teller<'a> {
         let (verified, notes) = keep::verified(self.folder)?;
         self.title("10. Was anything changed?");
         let words = keep::words(&verified, &notes);
-        self.out.push_str(&words);
-        self.out.push_str("\n\n");
+        for line in words.lines() {
+            self.say(line);
+        }
         Ok(())
     }
 
@@ -582,18 +586,36 @@ impl Sums {
     fn add(&mut self, amount: &Amount) {
         let value = ratio(amount);
         let sum = self.0.entry(amount.unit.clone()).or_insert(Some(Ratio::ZERO));
-        *sum = sum.and_then(|sum| sum.add(value?));
+        *sum = plus(*sum, value, Ratio::round_to);
     }
 
+    /// Lowers the sum of a unit to what there is.
+    fn at_most(&mut self, all: Ratio, unit: Unit) {
+        if let Some(sum) = self.0.get_mut(unit.as_str())
+            && sum.is_none_or(|sum| all.sub(sum).is_some_and(Ratio::is_negative))
+        {
+            *sum = Some(all);
+        }
+    }
+
+    /// All sums but those that are nothing.
     fn words(&self) -> String {
-        let words =
-            self.0.iter().filter(|(_, sum)| sum.is_none_or(|sum| !sum.is_zero())).map(|(unit, sum)| match sum {
-                Some(sum) => {
-                    let unit = lotline_domain::unit::Unit::parse(unit).expect("answers name units");
-                    quantity(&Amount::from(DomainAmount { value: *sum, unit }))
-                }
-                None => format!("too much to sum up, in {unit}"),
-            });
+        self.listed(|sum| sum.is_none_or(|sum| !sum.is_zero()))
+    }
+
+    /// All sums, also nothing of something.
+    fn all_words(&self) -> String {
+        self.listed(|_| true)
+    }
+
+    fn listed(&self, shown: impl Fn(&Option<Ratio>) -> bool) -> String {
+        let words = self.0.iter().filter(|(_, sum)| shown(sum)).map(|(unit, sum)| match sum {
+            Some(sum) => {
+                let unit = Unit::parse(unit).expect("answers name units");
+                quantity(&Amount::from(DomainAmount { value: *sum, unit }))
+            }
+            None => format!("more {unit} than can be summed up"),
+        });
         words.collect::<Vec<_>>().join(" + ")
     }
 }
@@ -617,6 +639,8 @@ struct Share {
     net: Sums,
     least: Sums,
     expected: Sums,
+    /// For some of it nothing can be expected.
+    not_expected: bool,
     most: Sums,
     tiers: BTreeSet<&'static str>,
 }
@@ -652,11 +676,18 @@ fn customers(question: &Question<'_>, scope: &engine::Scope, answer: &Recall) ->
             share.tiers.insert(tier_word(told.tier));
             // What has left a customer has its content elsewhere.
             if told.state == State::WithCustomer {
-                share.least.add(&told.content.min);
-                told.content.expected.iter().for_each(|expected| share.expected.add(expected));
-                share.most.add(&told.content.max);
+                let content = by_mass(question, row);
+                let amount = |value: Ratio| Amount::from(DomainAmount { value, unit: content.unit });
+                share.least.add(&amount(content.min));
+                content.expected.iter().for_each(|expected| share.expected.add(&amount(*expected)));
+                share.not_expected |= content.expected.is_none();
+                share.most.add(&amount(content.max));
             }
         }
+    }
+    // Nobody has more of the suspects than there ever was of them.
+    if let Some(all) = suspect_matter(question, scope) {
+        found.values_mut().for_each(|share| share.most.at_most(all, Unit::KILOGRAM));
     }
     found
 }

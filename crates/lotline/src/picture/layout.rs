@@ -15,7 +15,9 @@ pub struct Spot {
 }
 
 /// Room between neighbours.
-const GAP: f64 = 26.0;
+const GAP: f64 = 18.0;
+/// Room between layers, for what is written at the lines.
+const BETWEEN: f64 = 78.0;
 /// With more nodes than this the slower refinements are left out.
 const FINE: usize = 160;
 
@@ -24,7 +26,7 @@ pub fn place(picture: &Picture, sizes: &[(f64, f64)]) -> (Vec<Spot>, f64, f64) {
     let number = |at: usize| u32::try_from(at).expect("a picture has far fewer nodes");
     // The algorithm goes from top to bottom: a picture from left to right has its sides swapped.
     let vertices: Vec<(u32, (f64, f64))> =
-        sizes.iter().enumerate().map(|(at, (width, height))| (number(at), (*height, *width))).collect();
+        sizes.iter().enumerate().map(|(at, (width, height))| (number(at), (*height, *width + BETWEEN))).collect();
     let edges: Vec<(u32, u32)> = picture.lines.iter().map(|line| (number(line.from), number(line.to))).collect();
     let fine = sizes.len() <= FINE;
     let config = Config {

@@ -60,7 +60,7 @@ pub fn svg(picture: &Picture) -> Drawn {
     }
     // Labels last, so that no box hides one.
     for line in near.lines.iter().filter(|line| !line.label.is_empty()) {
-        draw_label(&mut out, line, &spots);
+        draw_label(&mut out, &near, line, &spots);
     }
     out.push_str("</g>\n</svg>\n");
     Drawn { text: out, left_out }
@@ -87,7 +87,7 @@ fn head(out: &mut String, title: &str, left_out: usize) {
         if left_out == 0 { String::new() } else { format!(" Limited: {left_out} nodes further away are not drawn.") };
     let _ = writeln!(
         out,
-        r#"<text x="20" y="44" class="small">Time runs from left to right. Box: a batch, how much came of it, and where it is. Rounded: a run or a vessel. Green: a supplier or customer. Dashed: possible. Grey: cleared.{rest}</text>"#
+        r#"<text x="20" y="44" class="small">Time runs from left to right. Box: a batch, how much came of it, and where it is. Rounded: a run or a vessel. Green: a supplier, or a batch that customers have. Dashed: possible. Grey: cleared.{rest}</text>"#
     );
 }
 
@@ -156,6 +156,7 @@ fn draw_node(out: &mut String, node: &Node, spot: Spot) {
     let (left, top) = (spot.x - spot.width / 2.0, spot.y - spot.height / 2.0);
     let (class, round) = match node.kind {
         Kind::Start => ("start", 3.0),
+        Kind::Batch if node.outside => ("party", 3.0),
         Kind::Batch => ("batch", 3.0),
         Kind::Run => ("run", 10.0),
         Kind::Vessel => ("vessel", 10.0),
@@ -208,18 +209,22 @@ fn draw_line(out: &mut String, line: &Line, spots: &[Spot]) {
     let _ = writeln!(out, r#"<path d="{path}" class="line{tone}"/>"#);
 }
 
-fn draw_label(out: &mut String, line: &Line, spots: &[Spot]) {
+/// What went along a line stands at the end of the batch: at a run or vessel many lines come together.
+fn draw_label(out: &mut String, picture: &Picture, line: &Line, spots: &[Spot]) {
     let ((x1, y1), (x2, y2)) = ends(line, spots);
-    // Near the batch's own end, where lines are apart.
-    let (x, y, anchor) = if x2 > x1 {
-        (x2 - 9.0, y2 - 3.0 + (y1 - y2) * 0.06, "end")
-    } else {
-        ((x1 + x2) / 2.0, y1.max(y2) + 44.0, "middle")
+    let into_hub = matches!(picture.nodes[line.to].kind, Kind::Run | Kind::Vessel);
+    // Lines of one batch into several hubs part soon.
+    let leaving = picture.lines.iter().filter(|other| other.from == line.from).count();
+    let apart = if leaving > 1 { ((y2 - y1) * 0.3).clamp(-18.0, 18.0) } else { 0.0 };
+    let (x, y, anchor) = match (x2 > x1, into_hub) {
+        (true, true) => (x1 + 5.0 + apart.abs(), y1 - 4.0 + apart, "start"),
+        (true, false) => (x2 - 10.0, y2 - 4.0, "end"),
+        (false, _) => (f64::midpoint(x1, x2), y1.max(y2) + 44.0, "middle"),
     };
     let _ = writeln!(
         out,
         r#"<text x="{x:.1}" y="{y:.1}" text-anchor="{anchor}" class="label{}">{}</text>"#,
-        tone(line.tier).replace("possible", ""),
+        tone(line.tier).replace(" possible", ""),
         escaped(&line.label)
     );
 }
