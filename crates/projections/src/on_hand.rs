@@ -145,15 +145,10 @@ fn in_vessels(question: &Question<'_>, batch: BatchIx, settled: &Settlement) -> 
     for vessel in vessels {
         let mixed = question.vessel(vessel);
         let base = settled.measure.base;
-        let in_base = |fill: usize, left: Ratio| {
-            let fill = &mixed.fills[fill];
-            let whole = fill.amount.filter(|amount| !amount.is_zero())?;
-            fill.base?.mul(left)?.div(whole)
-        };
         let mut value = Ratio::ZERO;
         let mut unknown = false;
         for (fill, left) in mixed.layers.iter().filter(|(fill, _)| mixed.fills[*fill].batch == batch) {
-            match in_base(*fill, *left).and_then(|left| value.add(left)) {
+            match mixed.fills[*fill].in_base(*left).and_then(|left| value.add(left)) {
                 Some(sum) => value = sum,
                 None => unknown = true,
             }

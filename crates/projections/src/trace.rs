@@ -212,7 +212,9 @@ impl<'q, 'a> Walk<'q, 'a> {
     fn begin(&mut self) {
         for batch in self.starts.clone() {
             self.whole_batch(batch, Tier::Certain, self.no_limit(), false);
-            if self.direction == Direction::Forward {
+            let settled = self.question.settlement(batch);
+            let anywhere = !settled.flows.is_empty() || !settled.slices.is_empty();
+            if self.direction == Direction::Forward && anywhere {
                 self.codes(batch, Tier::Certain, self.no_limit(), false);
             }
         }
@@ -238,9 +240,17 @@ impl<'q, 'a> Walk<'q, 'a> {
                     self.edge(batch, flow, tier);
                     self.through_vessel(batch, flow, vessel, tier);
                 }
-                _ if loose(near) && loose(far) => self.pass(batch, flow, far, tier, made),
+                _ if loose(near) && loose(far) && self.in_time(flow, limit) => self.pass(batch, flow, far, tier, made),
                 _ => {}
             }
+        }
+    }
+
+    /// Whether a flow that touches no slice is within a limit.
+    fn in_time(&self, flow: &Settled, limit: i64) -> bool {
+        match self.direction {
+            Direction::Forward => limit == i64::MIN || flow.latest >= limit.div_euclid(2),
+            Direction::Back => limit == i64::MAX || flow.counts_from.saturating_mul(2) <= limit,
         }
     }
 
@@ -278,7 +288,8 @@ impl<'q, 'a> Walk<'q, 'a> {
             if !self.coded.insert((other, tier, limit, made)) {
                 continue;
             }
-            let anywhere = !self.question.settlement(other).flows.is_empty();
+            let settled = self.question.settlement(other);
+            let anywhere = !settled.flows.is_empty() || !settled.slices.is_empty();
             if anywhere && (made || !self.is_start(other)) {
                 self.reach_batch(other, tier);
             }

@@ -38,7 +38,7 @@ use lotline_domain::id::{BatchRef, Place};
 use lotline_domain::time::Instant;
 
 pub use holds::HoldCover;
-pub use number::{Number, number};
+pub use number::{Number, decimal, number};
 pub use runs::{Rest, RunBalance};
 pub use scope::{Exposure, Row};
 pub use settle::{Flow, Node, Settled};
@@ -113,6 +113,11 @@ impl Naive {
     /// A model that knows these events with the numbers of their commits, in order of recording.
     pub fn new(events: Vec<(u64, Event)>) -> Self {
         Self { events }
+    }
+
+    /// The events that it knows.
+    pub fn events(&self) -> &[(u64, Event)] {
+        &self.events
     }
 
     /// Settles everything within the bounds; the answers are methods of what comes back.

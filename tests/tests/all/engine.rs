@@ -83,8 +83,11 @@ pub fn on_hand(question: &Question<'_>) -> BTreeMap<(String, String), SliceText>
         for vessel in vessels(question) {
             let mixed = question.vessel(vessel);
             for (fill, gone, _) in mixed.cleaned.iter().filter(|gone| mixed.fills[gone.0].batch == batch) {
-                let base = question.settler().convert(batch, mixed.fills[*fill].unit, settled.measure.base);
-                let gone = base.and_then(|base| base.mul(*gone)).expect("converts");
+                let Some(gone) = mixed.fills[*fill].in_base(*gone) else {
+                    // Of unknown quantity in the batch's own unit.
+                    sinks.entry("sink:unexplained".to_owned()).or_default().1 = true;
+                    continue;
+                };
                 let sum = cleaned.entry("sink:unexplained".to_owned()).or_insert(Ratio::ZERO);
                 *sum = sum.add(gone).expect("small");
                 sinks.entry("sink:unexplained".to_owned()).or_default();
@@ -105,11 +108,7 @@ pub fn on_hand(question: &Question<'_>) -> BTreeMap<(String, String), SliceText>
 /// A trace as text.
 pub fn traced(question: &Question<'_>, batch: BatchIx, direction: Direction) -> BTreeMap<String, &'static str> {
     let found = trace(question, &[batch], direction);
-    found
-        .batches
-        .iter()
-        .map(|(batch, tier)| (question.book().batch(*batch).to_string(), tier.word()))
-        .collect()
+    found.batches.iter().map(|(batch, tier)| (question.book().batch(*batch).to_string(), tier.word())).collect()
 }
 
 /// Reached slices with tier and moment.
@@ -144,7 +143,10 @@ pub fn discrepancies(question: &Question<'_>) -> BTreeSet<(String, String, Strin
 }
 
 /// A scope's rows as text: (batch, place or run) → (state, tier, quantity, ever, net).
-pub fn scoped(question: &Question<'_>, batch: BatchIx) -> BTreeMap<(String, String), (String, String, String, Option<String>, Option<String>)> {
+pub fn scoped(
+    question: &Question<'_>,
+    batch: BatchIx,
+) -> BTreeMap<(String, String), (String, String, String, Option<String>, Option<String>)> {
     let book = question.book();
     let found = scope(question, &[batch]);
     found
@@ -158,13 +160,8 @@ pub fn scoped(question: &Question<'_>, batch: BatchIx) -> BTreeMap<(String, Stri
             };
             let ever = row.ever.map(|amount| amount.value.to_string());
             let net = row.net.map(|amount| amount.value.to_string());
-            let value = (
-                row.state.words().to_owned(),
-                row.tier.word().to_owned(),
-                row.quantity.value.to_string(),
-                ever,
-                net,
-            );
+            let value =
+                (row.state.words().to_owned(), row.tier.word().to_owned(), row.quantity.value.to_string(), ever, net);
             ((book.batch(row.batch).to_string(), place), value)
         })
         .collect()

@@ -28,6 +28,7 @@ mod projections_feed;
 mod projections_figures;
 mod projections_keep;
 mod projections_settlements;
+mod scenarios;
 mod wire_any;
 mod wire_commands;
 mod wire_golden;

@@ -199,11 +199,6 @@ impl Book {
         chain(self.place_deeds.get(&place).copied().unwrap_or(NONE), &self.next_deed).map(DeedIx)
     }
 
-    /// True when anything ever said that all was taken out of a place.
-    pub(crate) fn was_emptied(&self, place: PlaceIx) -> bool {
-        self.deeds_of_place(place).any(|deed| matches!(self.deed_row(deed).deed, Deed::Empty { .. }))
-    }
-
     /// The reports of a run, latest recorded first.
     pub fn deeds_of_run(&self, run: RunIx) -> impl Iterator<Item = DeedIx> + '_ {
         chain(self.run_deeds.get(&run).copied().unwrap_or(NONE), &self.next_deed).map(DeedIx)

@@ -1,7 +1,7 @@
 //! Where containers stand: a timeline each, from their moves, from what was emptied around them, and
 //! from where they were first packed.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
 use std::rc::Rc;
 
@@ -26,6 +26,8 @@ pub(crate) struct Timelines {
     known: RefCell<FxHashMap<PlaceIx, Rc<Vec<Station>>>>,
     /// Being computed, innermost last: what is asked of them meanwhile is earlier than where they are.
     partial: RefCell<Vec<(PlaceIx, Vec<Station>)>>,
+    /// Something looked into an unfinished one.
+    saw_partial: Cell<bool>,
 }
 
 /// Nested deeper than this, a chain of containers counts as a cycle.
@@ -57,7 +59,7 @@ impl Settler<'_> {
 
     /// The places where a container ever stood; none for anything else.
     pub(crate) fn stood_at(&self, place: PlaceIx) -> Vec<PlaceIx> {
-        if self.book.place_kind(place) != PlaceKind::Container || !self.book.was_emptied(place) {
+        if self.book.place_kind(place) != PlaceKind::Container {
             return Vec::new();
         }
         self.timeline(place).iter().filter_map(|station| station.place).collect()
@@ -128,15 +130,18 @@ impl Settler<'_> {
             return known.clone();
         }
         if let Some((_, partial)) = self.timelines.partial.borrow().iter().find(|(of, _)| *of == container) {
+            self.timelines.saw_partial.set(true);
             return Rc::new(partial.clone());
         }
+        let before = self.timelines.saw_partial.replace(false);
         self.timelines.partial.borrow_mut().push((container, Vec::new()));
         let timeline = Rc::new(self.compute_timeline(container));
         self.timelines.partial.borrow_mut().pop();
-        // What was computed amid another one may have seen only a part of that one.
-        if self.timelines.partial.borrow().is_empty() {
+        // What looked into an unfinished one may have seen only a part of it; the outermost saw all.
+        if !self.timelines.saw_partial.get() || self.timelines.partial.borrow().is_empty() {
             self.timelines.known.borrow_mut().insert(container, timeline.clone());
         }
+        self.timelines.saw_partial.set(before || self.timelines.saw_partial.get());
         timeline
     }
 

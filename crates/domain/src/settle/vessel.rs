@@ -39,6 +39,14 @@ pub struct Fill {
     first_draw: usize,
 }
 
+impl Fill {
+    /// A part of its amount in the base unit of its batch.
+    pub fn in_base(&self, part: Ratio) -> Option<Ratio> {
+        let whole = self.amount.filter(|amount| !amount.is_zero())?;
+        self.base?.mul(part)?.div(whole)
+    }
+}
+
 /// What came out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draw {

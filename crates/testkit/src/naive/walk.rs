@@ -110,7 +110,9 @@ impl<'a> Walk<'a> {
     pub fn start(&mut self, batch: &Batch) {
         self.whole = true;
         self.reach_all(batch, Tier::Certain, Instant::MIN, false);
-        self.by_codes(batch, Tier::Certain, Instant::MIN, false);
+        if self.settled.slices.keys().any(|(of, _)| of == batch) {
+            self.by_codes(batch, Tier::Certain, Instant::MIN, false);
+        }
     }
 
     /// One slice from a moment on.

@@ -71,9 +71,7 @@ impl<'s, 'k> Pen<'s, 'k> {
             Origin::Epcis { mapping_version, original } => {
                 V1Origin::Epcis { mapping_version, original: self.seal(None, Field::Original, 0, original)? }
             }
-            Origin::Refused { command } => {
-                V1Origin::Refused { command: self.seal(None, Field::Original, 0, command)? }
-            }
+            Origin::Refused { command } => V1Origin::Refused { command: self.seal(None, Field::Original, 0, command)? },
         })
     }
 

@@ -1,0 +1,46 @@
+//! What may go wrong between here and a server, by what can be done about it.
+
+use std::error::Error;
+
+use async_nats::jetstream::errors::Error as JetStreamError;
+
+/// Somebody else's error.
+pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
+
+/// Why the server did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    /// Try again: it did not answer, or cannot now. A denied permission looks like this, too, since the server
+    /// does not answer then; the reason stands in the log.
+    #[error(
+        "the NATS server does not answer to \"{doing}\"; if it runs, look for a denied permission in the log of events"
+    )]
+    Unreachable {
+        /// What was asked for.
+        doing: &'static str,
+        /// What the client says.
+        #[source]
+        source: BoxError,
+    },
+    /// It said no: change its configuration, or the permissions.
+    #[error("the NATS server refuses to {doing}")]
+    Refused {
+        /// What was asked for.
+        doing: &'static str,
+        /// Its reason.
+        #[source]
+        source: BoxError,
+    },
+}
+
+impl Trouble {
+    /// Sorts an answer: `told` is the server's own word, if there is one.
+    pub(crate) fn of(doing: &'static str, told: Option<&JetStreamError>, source: impl Into<BoxError>) -> Self {
+        let source = source.into();
+        match told {
+            // 503: there is no leader yet, or it is just starting.
+            Some(told) if told.code() != 503 => Self::Refused { doing, source },
+            _ => Self::Unreachable { doing, source },
+        }
+    }
+}

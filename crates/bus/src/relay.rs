@@ -1,0 +1,396 @@
+//! The relay: a ledger's commits to its stream, each once, in order, byte for byte.
+//!
+//! It remembers nothing. Where it has to go on follows from comparing heads, which is done before the first write,
+//! after every doubt, and after each reconnection. Each message is fenced: the server takes commit n only after
+//! n − 1, so that the worst that a stale or doubled relay can do is to be refused.
+
+mod standing;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::context::PublishAckFuture;
+use async_nats::jetstream::message::PublishMessage;
+use futures_util::future::join_all;
+use lotline_ledger::{CommitNumber, Frame, LedgerId, MAX_FRAME_BYTES, ReadError, Reader};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+
+use crate::connect::Bus;
+use crate::error::{BoxError, Trouble};
+use crate::stop::Stop;
+use crate::stream::Commits;
+use standing::{Standing, standing};
+
+/// So many commits may wait for their acknowledgement.
+const WINDOW: usize = 16;
+/// Room for subject and headers beside a frame.
+const MESSAGE_OVERHEAD: usize = 4_096;
+/// How often the files are looked at for commits of a writer in another process.
+const LOOK: Duration = Duration::from_millis(50);
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// So often in a row nothing of what was sent was stored although the server answers: then it is refused.
+const FRUITLESS: u32 = 5;
+
+// What may be under way at once stays small beside the memory of any machine.
+const _: () = assert!(WINDOW * MAX_FRAME_BYTES <= 16 << 20);
+
+/// What to do about a stream that differs from the ledger. It is kept in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDifference {
+    /// Start the next generation beside it, from commit 1.
+    StartGeneration,
+    /// Stop with [`RelayError::Differs`].
+    Stop,
+}
+
+/// How to relay.
+#[derive(Debug, Clone)]
+pub struct RelayOptions {
+    /// What to do about a stream that differs from the ledger when the relay starts.
+    pub on_difference: OnDifference,
+    /// How many servers of a cluster keep a new stream: 1, 3 or 5.
+    pub replicas: usize,
+    /// How long [`Relay::once`] tries to reach a server that does not answer.
+    pub patience: Duration,
+}
+
+impl Default for RelayOptions {
+    fn default() -> Self {
+        Self { on_difference: OnDifference::StartGeneration, replicas: 1, patience: Duration::from_secs(30) }
+    }
+}
+
+/// What a relay has done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relayed {
+    /// How many commits it sent that the server acknowledged.
+    pub published: u64,
+    /// The last commit that is in the stream and in the ledger.
+    pub head: CommitNumber,
+    /// The stream's name.
+    pub stream: String,
+    /// Its generation.
+    pub generation: u32,
+    /// Streams that differ from the ledger, and were left beside.
+    pub kept: Vec<Kept>,
+}
+
+/// A stream that was left as it is, because it is not this ledger's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// Its name.
+    pub stream: String,
+    /// Its last commit.
+    pub head: CommitNumber,
+    /// What is wrong with it.
+    pub why: Why,
+}
+
+/// Why a stream cannot be gone on with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// It holds other commits from this one on.
+    Other {
+        /// The first one that differs.
+        from: CommitNumber,
+    },
+    /// Commits are missing in the middle of it, where a stream cannot be filled again.
+    Holes {
+        /// How many are there.
+        there: u64,
+    },
+}
+
+impl std::fmt::Display for Why {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Other { from } => write!(f, "it differs from the ledger from commit {from} on"),
+            Self::Holes { there } => write!(f, "it has lost commits: only {there} are there"),
+        }
+    }
+}
+
+/// Why a relay stopped. Nothing in any stream was changed by it.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// The ledger was rolled back, by an older copy of its folder perhaps: the stream goes on where the ledger ends,
+    /// and all that both have is the same. Catch the ledger up from the stream ([`Bus::project`] into it), or stop.
+    #[error(
+        "stream {stream} has commits up to {in_stream}, the ledger ends with {in_ledger}: the ledger was rolled \
+         back; nothing was written; catch it up from the stream, or restore the newer folder"
+    )]
+    Ahead {
+        /// The stream.
+        stream: String,
+        /// The ledger's id.
+        ledger: LedgerId,
+        /// The stream's last commit.
+        in_stream: CommitNumber,
+        /// The ledger's last commit.
+        in_ledger: CommitNumber,
+    },
+    /// Look into it: the stream is not this ledger's, and the relay was told to stop then.
+    #[error("stream {} cannot be gone on with: {}; it was left as it is", .0.stream, .0.why)]
+    Differs(Kept),
+    /// Step down: somebody else has written to the stream while this relay was at work.
+    #[error("another writer has written to stream {}: {}; this relay stops, nothing was overwritten", .0.stream, .0.why)]
+    Fenced(Kept),
+    /// Raise `max_payload` of the server.
+    #[error("the NATS server takes messages of {found} bytes, a commit may need {needed}; raise its max_payload")]
+    MaxPayload {
+        /// The server's limit.
+        found: usize,
+        /// What is needed.
+        needed: usize,
+    },
+    /// Verify the ledger: it cannot be read.
+    #[error("the ledger cannot be read")]
+    Ledger(#[from] ReadError),
+    /// The server does not do what it has to.
+    #[error(transparent)]
+    Server(#[from] Trouble),
+}
+
+/// Publishes the commits of one ledger.
+#[derive(Debug)]
+pub struct Relay {
+    bus: Bus,
+    reader: Reader,
+    options: RelayOptions,
+    /// The stream, and the last commit known to be in it; `None` while heads have to be compared.
+    place: Option<(Commits, CommitNumber)>,
+    /// Once heads were found in step, a stream that differs was written by somebody else.
+    was_in_step: bool,
+    published: u64,
+    kept: Vec<Kept>,
+}
+
+/// How sending went.
+enum Sent {
+    /// All that the ledger has is acknowledged.
+    All,
+    /// Something is unknown: heads have to be compared.
+    Doubt(BoxError),
+}
+
+impl Relay {
+    /// A relay of the ledger that `reader` reads; its writer may be in this process or in another.
+    pub fn new(bus: &Bus, reader: Reader, options: RelayOptions) -> Self {
+        Self { bus: bus.clone(), reader, options, place: None, was_in_step: false, published: 0, kept: Vec::new() }
+    }
+
+    /// Publishes what the stream does not have yet, and returns when all that the ledger had is acknowledged.
+    ///
+    /// # Errors
+    /// [`RelayError`]; a server that does not answer is tried again for as long as the options say.
+    pub fn once(&mut self) -> Result<Relayed, RelayError> {
+        let (bus, patience) = (self.bus.clone(), self.options.patience);
+        bus.block_on(self.work(Some(patience), &Stop::new()))
+    }
+
+    /// Publishes commits as they are recorded, until it is stopped. A server that does not answer is tried again
+    /// without end.
+    ///
+    /// # Errors
+    /// [`RelayError`], those of the server aside.
+    pub fn run(&mut self, stop: &Stop) -> Result<Relayed, RelayError> {
+        let bus = self.bus.clone();
+        let reader = self.reader.clone();
+        let recorded = Arc::new(Notify::new());
+        let wake = recorded.clone();
+        let watch = reader.watch(move |_| wake.notify_one());
+        let ended = bus.block_on(self.forever(stop, &recorded));
+        reader.unwatch(watch);
+        ended
+    }
+
+    async fn forever(&mut self, stop: &Stop, recorded: &Notify) -> Result<Relayed, RelayError> {
+        let mut connected = self.bus.connected();
+        loop {
+            let relayed = self.work(None, stop).await?;
+            if stop.is_told() {
+                return Ok(relayed);
+            }
+            tokio::select! {
+                () = stop.told() => return Ok(relayed),
+                () = recorded.notified() => {}
+                () = sleep(LOOK) => {}
+                // Perhaps to a server that has lost its tail.
+                Ok(()) = connected.changed() => self.place = None,
+            }
+        }
+    }
+
+    /// One round, from wherever the stream is to the ledger's head. Without `patience` a silent server is tried
+    /// until the stop.
+    async fn work(&mut self, patience: Option<Duration>, stop: &Stop) -> Result<Relayed, RelayError> {
+        let started = Instant::now();
+        let mut wait = FIRST_WAIT;
+        let mut fruitless = 0;
+        loop {
+            let before = self.place.as_ref().map(|(_, at)| *at);
+            let trouble = match self.advance().await {
+                Ok(Sent::All) => return Ok(self.report()),
+                Ok(Sent::Doubt(source)) => {
+                    let moved = self.place.as_ref().map(|(_, at)| *at) > before;
+                    fruitless = if moved { 0 } else { fruitless + 1 };
+                    self.place = None;
+                    if moved {
+                        (wait, fruitless) = (FIRST_WAIT, 0);
+                    }
+                    tracing::warn!(error = %source, "commits were not acknowledged; comparing heads");
+                    Trouble::Refused { doing: "take a commit", source }
+                }
+                Err(RelayError::Server(trouble)) => {
+                    self.place = None;
+                    if matches!(trouble, Trouble::Refused { .. }) {
+                        fruitless = FRUITLESS;
+                    }
+                    tracing::warn!(error = %trouble, source = ?std::error::Error::source(&trouble), "trying again");
+                    trouble
+                }
+                Err(other) => return Err(other),
+            };
+            if patience.is_some_and(|patience| fruitless >= FRUITLESS || started.elapsed() >= patience) {
+                return Err(trouble.into());
+            }
+            if fruitless >= FRUITLESS {
+                tracing::error!(error = %trouble, "the server does not take the ledger's commits");
+            }
+            tokio::select! {
+                () = stop.told() => return Ok(self.report()),
+                () = sleep(wait) => wait = (wait * 2).min(LONGEST_WAIT),
+            }
+        }
+    }
+
+    fn report(&self) -> Relayed {
+        let (stream, generation, head) = match &self.place {
+            Some((commits, at)) => (commits.name.clone(), commits.generation, *at),
+            None => (String::new(), 0, CommitNumber::ZERO),
+        };
+        Relayed { published: self.published, head, stream, generation, kept: self.kept.clone() }
+    }
+
+    async fn advance(&mut self) -> Result<Sent, RelayError> {
+        if self.place.is_none() {
+            self.place = Some(self.compare().await?);
+        }
+        self.reader.refresh()?;
+        let (commits, mut at) = self.place.clone().expect("set just now if it was not");
+        if self.reader.head().commit <= at {
+            return Ok(Sent::All);
+        }
+        let sent = self.send(&commits, &mut at).await;
+        self.place = Some((commits, at));
+        sent
+    }
+
+    /// Finds the stream and the last commit that it shares with the ledger.
+    async fn compare(&mut self) -> Result<(Commits, CommitNumber), RelayError> {
+        let (found, needed) = (self.bus.max_payload(), MAX_FRAME_BYTES + MESSAGE_OVERHEAD);
+        if found < needed {
+            return Err(RelayError::MaxPayload { found, needed });
+        }
+        let ledger = self.reader.ledger();
+        let Some(commits) = self.bus.newest(ledger).await? else {
+            let commits = self.bus.start(ledger, 1, self.options.replicas).await?;
+            tracing::info!(stream = commits.name, "made a stream for the ledger");
+            self.was_in_step = true;
+            return Ok((commits, CommitNumber::ZERO));
+        };
+        match standing(&commits, &self.reader).await? {
+            Standing::At(at) => {
+                self.was_in_step = true;
+                Ok((commits, at))
+            }
+            Standing::Ahead { in_stream, in_ledger } => {
+                Err(RelayError::Ahead { stream: commits.name, ledger, in_stream, in_ledger })
+            }
+            Standing::Useless(kept) => self.leave(commits, kept).await,
+        }
+    }
+
+    /// Leaves a stream as it is, and starts the next generation beside it.
+    async fn leave(&mut self, commits: Commits, kept: Kept) -> Result<(Commits, CommitNumber), RelayError> {
+        let foreign = matches!(kept.why, Why::Other { .. });
+        if self.options.on_difference == OnDifference::Stop {
+            return Err(RelayError::Differs(kept));
+        }
+        if foreign && self.was_in_step {
+            return Err(RelayError::Fenced(kept));
+        }
+        let next = self.bus.start(commits.ledger, commits.generation + 1, self.options.replicas).await?;
+        tracing::error!(
+            kept = kept.stream,
+            head = kept.head.get(),
+            why = %kept.why,
+            started = next.name,
+            "the stream cannot be gone on with; it is kept, and a new generation is started beside it"
+        );
+        self.kept.push(kept);
+        self.was_in_step = true;
+        Ok((next, CommitNumber::ZERO))
+    }
+
+    /// Sends what follows `at`, which moves on with each acknowledgement.
+    async fn send(&mut self, commits: &Commits, at: &mut CommitNumber) -> Result<Sent, RelayError> {
+        let mut frames = self.reader.frames(at.next());
+        let mut under_way: VecDeque<(CommitNumber, PublishAckFuture)> = VecDeque::with_capacity(WINDOW);
+        let doubt = loop {
+            let mut failed = None;
+            while under_way.len() < WINDOW {
+                let Some(frame) = frames.next() else { break };
+                let frame = match frame {
+                    Ok(frame) => frame,
+                    Err(error) => {
+                        settle(under_way).await;
+                        return Err(error.into());
+                    }
+                };
+                let number = frame.header().number;
+                match self.bus.context().send_publish(commits.subject.clone(), message(commits, frame)).await {
+                    Ok(ack) => under_way.push_back((number, ack)),
+                    Err(error) => {
+                        failed = Some(error);
+                        break;
+                    }
+                }
+            }
+            if let Some(error) = failed {
+                break error.into();
+            }
+            let Some((number, ack)) = under_way.pop_front() else {
+                return Ok(Sent::All);
+            };
+            match ack.await {
+                Ok(ack) if ack.sequence == number.get() && ack.stream == commits.name && !ack.duplicate => {
+                    *at = number;
+                    self.published += 1;
+                }
+                Ok(ack) => break format!("commit {number} was acknowledged as {ack:?}").into(),
+                Err(error) => break error.into(),
+            }
+        };
+        settle(under_way).await;
+        Ok(Sent::Doubt(doubt))
+    }
+}
+
+/// Waits until nothing is under way any more. What became of it is read from the stream.
+async fn settle(under_way: VecDeque<(CommitNumber, PublishAckFuture)>) {
+    join_all(under_way.into_iter().map(|(_, ack)| ack.into_future())).await;
+}
+
+/// A commit as a message. It carries no id: ids are kept in the server's memory for a while only, and what fences
+/// for ever is the expected sequence.
+fn message(commits: &Commits, frame: Frame) -> PublishMessage {
+    let before = frame.header().number.get() - 1;
+    PublishMessage::build()
+        .expected_stream(&commits.name)
+        .expected_last_sequence(before)
+        .payload(frame.into_bytes().into())
+}

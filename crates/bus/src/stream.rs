@@ -1,0 +1,209 @@
+//! The streams of a ledger: their names, making one, and reading it from its leader.
+
+use std::time::Duration;
+
+use async_nats::jetstream::context::CreateStreamErrorKind;
+use async_nats::jetstream::errors::{Error as JetStreamError, ErrorCode};
+use async_nats::jetstream::stream::{
+    Config, DiscardPolicy, RawMessageErrorKind, RetentionPolicy, State, StorageType, Stream,
+};
+use futures_util::TryStreamExt;
+use lotline_ledger::{CommitNumber, LedgerId};
+
+use crate::connect::Bus;
+use crate::error::Trouble;
+
+const PREFIX: &str = "lotline-";
+
+/// Name of the stream that holds a ledger's commits. Where a stream turned out to differ from its ledger, it is kept
+/// under its name, and the next generation is started beside it.
+pub fn stream_name(ledger: LedgerId, generation: u32) -> String {
+    format!("{PREFIX}{ledger}-{generation}")
+}
+
+/// Subject of the commits in that stream. The generation is part of it, since two streams cannot listen to one
+/// subject.
+pub fn subject(ledger: LedgerId, generation: u32) -> String {
+    format!("lotline.{ledger}.commits.{generation}")
+}
+
+/// Ledger and generation, from a stream's name.
+fn parse(name: &str) -> Option<(LedgerId, u32)> {
+    let (hex, generation) = name.strip_prefix(PREFIX)?.split_once('-')?;
+    let mut id = [0; 16];
+    if hex.len() != 32 || !hex.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
+        return None;
+    }
+    for (at, byte) in id.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).ok()?;
+    }
+    let number = generation.parse().ok()?;
+    // One spelling only: no sign, no leading zero.
+    (number > 0 && generation == u32::to_string(&number)).then_some((LedgerId::new(id), number))
+}
+
+/// How far the newest stream of a ledger has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamHead {
+    /// Which generation.
+    pub generation: u32,
+    /// Number of the last commit in it; 0 for none.
+    pub commit: CommitNumber,
+}
+
+impl Bus {
+    /// The ledgers that have a stream on this server, each once, in order of their ids.
+    ///
+    /// # Errors
+    /// When the server does not tell.
+    pub fn ledgers(&self) -> Result<Vec<LedgerId>, Trouble> {
+        let mut ledgers: Vec<LedgerId> =
+            self.block_on(self.streams())?.into_iter().map(|(ledger, _)| ledger).collect();
+        ledgers.sort_unstable();
+        ledgers.dedup();
+        Ok(ledgers)
+    }
+
+    /// How far the newest stream of a ledger has come; `None` where it has none.
+    ///
+    /// # Errors
+    /// When the server does not tell.
+    pub fn stream_head(&self, ledger: LedgerId) -> Result<Option<StreamHead>, Trouble> {
+        self.block_on(async {
+            let Some(commits) = self.newest(ledger).await? else { return Ok(None) };
+            let Some(state) = commits.state().await? else { return Ok(None) };
+            let commit = CommitNumber::new(state.last_sequence);
+            Ok(Some(StreamHead { generation: commits.generation, commit }))
+        })
+    }
+
+    async fn streams(&self) -> Result<Vec<(LedgerId, u32)>, Trouble> {
+        let names: Vec<String> = self
+            .context()
+            .stream_names()
+            .try_collect()
+            .await
+            .map_err(|error| Trouble::of("list its streams", told(&error).as_ref(), error))?;
+        Ok(names.iter().filter_map(|name| parse(name)).collect())
+    }
+
+    /// The stream of the highest generation.
+    pub(crate) async fn newest(&self, ledger: LedgerId) -> Result<Option<Commits>, Trouble> {
+        let generations = self.streams().await?.into_iter().filter(|(of, _)| *of == ledger);
+        generations.map(|(_, generation)| generation).max().map(|newest| self.commits(ledger, newest)).transpose()
+    }
+
+    fn commits(&self, ledger: LedgerId, generation: u32) -> Result<Commits, Trouble> {
+        let name = stream_name(ledger, generation);
+        let subject = subject(ledger, generation);
+        Ok(Commits { generation, name, subject, bus: self.clone(), ledger })
+    }
+
+    /// Makes the stream of a generation.
+    pub(crate) async fn start(&self, ledger: LedgerId, generation: u32, replicas: usize) -> Result<Commits, Trouble> {
+        let doing = "make a stream";
+        let config = config(ledger, generation, replicas);
+        self.context().create_stream(config).await.map_err(|error| {
+            let kind = error.kind();
+            let told = if let CreateStreamErrorKind::JetStream(told) = &kind { Some(told) } else { None };
+            Trouble::of(doing, told, error)
+        })?;
+        self.commits(ledger, generation)
+    }
+}
+
+fn config(ledger: LedgerId, generation: u32, replicas: usize) -> Config {
+    Config {
+        name: stream_name(ledger, generation),
+        description: Some(format!("commits of Lotline ledger {ledger}, generation {generation}")),
+        subjects: vec![subject(ledger, generation)],
+        storage: StorageType::File,
+        retention: RetentionPolicy::Limits,
+        // There are no limits; should somebody set one, it must stop the relay and not drop the oldest commits.
+        discard: DiscardPolicy::New,
+        max_messages: -1,
+        max_bytes: -1,
+        max_messages_per_subject: -1,
+        max_message_size: -1,
+        max_age: Duration::ZERO,
+        num_replicas: replicas,
+        deny_delete: true,
+        deny_purge: true,
+        ..Config::default()
+    }
+}
+
+/// A stream of commits.
+#[derive(Debug, Clone)]
+pub(crate) struct Commits {
+    bus: Bus,
+    pub(crate) ledger: LedgerId,
+    pub(crate) generation: u32,
+    pub(crate) name: String,
+    pub(crate) subject: String,
+}
+
+impl Commits {
+    pub(crate) async fn stream(&self) -> Result<Stream<()>, Trouble> {
+        // Asks nobody: the name is the handle.
+        let stream = self.bus.context().get_stream_no_info(&self.name).await;
+        stream.map_err(|error| Trouble::of("open a stream", None, error))
+    }
+
+    /// What the leader says of it; `None` if there is no such stream.
+    pub(crate) async fn state(&self) -> Result<Option<State>, Trouble> {
+        match self.stream().await?.get_info().await {
+            Ok(info) => Ok(Some(info.state)),
+            Err(error) => match told(&error) {
+                Some(told) if told.error_code() == ErrorCode::STREAM_NOT_FOUND => Ok(None),
+                told => Err(Trouble::of("tell the state of a stream", told.as_ref(), error)),
+            },
+        }
+    }
+
+    /// What stands at a commit's place, read from the leader and never from a replica that may lag; `None` if there
+    /// is nothing.
+    pub(crate) async fn at(&self, commit: CommitNumber) -> Result<Option<Vec<u8>>, Trouble> {
+        match self.stream().await?.get_raw_message(commit.get()).await {
+            Ok(message) => Ok(Some(message.payload.to_vec())),
+            Err(error) => match error.kind() {
+                RawMessageErrorKind::NoMessageFound => Ok(None),
+                RawMessageErrorKind::JetStream(told) => Err(Trouble::of("read a commit", Some(&told), error)),
+                _ => Err(Trouble::of("read a commit", None, error)),
+            },
+        }
+    }
+}
+
+/// The server's own word, where there is one.
+fn told(error: &dyn std::error::Error) -> Option<JetStreamError> {
+    error.source().and_then(|source| source.downcast_ref::<JetStreamError>()).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_name_tells_ledger_and_generation() {
+        let ledger = LedgerId::new([0xab; 16]);
+        assert_eq!(parse(&stream_name(ledger, 12)), Some((ledger, 12)));
+    }
+
+    #[test]
+    fn other_streams_are_not_taken_for_ours() {
+        let hex = "ab".repeat(16);
+        for name in [
+            "orders".to_owned(),
+            format!("lotline-{hex}"),
+            format!("lotline-{hex}-0"),
+            format!("lotline-{hex}-01"),
+            format!("lotline-{hex}-+1"),
+            format!("lotline-{hex}-1-2"),
+            format!("lotline-{}-1", hex.to_uppercase()),
+            format!("lotline-{}-1", "é".repeat(16)),
+        ] {
+            assert_eq!(parse(&name), None, "{name}");
+        }
+    }
+}
