@@ -34,3 +34,8 @@ mod wire_commands;
 mod wire_golden;
 mod wire_payload;
 mod wire_schemas;
+mod cli_answers;
+mod cli_binary;
+mod cli_demo;
+mod cli_input;
+mod cli_readme;
