@@ -89,7 +89,11 @@ impl Bus {
             .map_err(ConnectError::Thread)?;
         let (count, connected) = watch::channel(0);
         let client = runtime.block_on(dial(url, options, count))?;
-        let context = jetstream::context::ContextBuilder::new().timeout(ANSWER).ack_timeout(ANSWER).build(client.clone());
+        // Building it starts a task.
+        let inside = runtime.enter();
+        let context =
+            jetstream::context::ContextBuilder::new().timeout(ANSWER).ack_timeout(ANSWER).build(client.clone());
+        drop(inside);
         Ok(Self { inner: Arc::new(Inner { context, client, connected, runtime }) })
     }
 
@@ -140,10 +144,7 @@ async fn dial(url: &str, options: &BusOptions, count: watch::Sender<u64>) -> Res
         connect = connect.credentials_file(path).await.map_err(failed)?;
     }
     let addresses: Vec<&str> = url.split(',').map(str::trim).collect();
-    connect
-        .connect(addresses)
-        .await
-        .map_err(|error| ConnectError::Server { url: url.to_owned(), source: error.into() })
+    connect.connect(addresses).await.map_err(|error| ConnectError::Server { url: url.to_owned(), source: error.into() })
 }
 
 fn note(event: &Event, count: &watch::Sender<u64>) {

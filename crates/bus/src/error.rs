@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use async_nats::jetstream::errors::Error as JetStreamError;
+use async_nats::jetstream::Error as JetStreamError;
 
 /// Somebody else's error.
 pub type BoxError = Box<dyn Error + Send + Sync + 'static>;

@@ -1,1 +1,27 @@
-//! The bus room.
+//! The way of commits to a NATS JetStream stream and out of it again. No other room names NATS.
+//!
+//! - [`Relay`] publishes the commits of a ledger, byte for byte: one commit is one message, and the sequence in
+//!   the stream is the commit's number. The ledger is the truth and the outbox: the relay keeps no cursor, but
+//!   compares heads.
+//! - [`Bus::project`] feeds a [`Model`] from a stream alone, and checks the chain link by link.
+//!
+//! All calls block; a [`Bus`] has its own thread for the connection.
+//!
+//! What this room never does: write a ledger (what has to be appended is handed to the caller); look into a
+//! payload; delete a stream or a message; go on behind a commit that is missing or damaged.
+
+mod connect;
+mod error;
+mod model;
+mod project;
+mod relay;
+mod stop;
+mod stream;
+
+pub use connect::{Bus, BusOptions, ConnectError};
+pub use error::{BoxError, Trouble};
+pub use model::{Cursor, Model};
+pub use project::{ChainBroken, Checkpoints, Found, ProjectError, ProjectOptions, Projected};
+pub use relay::{Kept, OnDifference, Relay, RelayError, RelayOptions, Relayed, Why};
+pub use stop::Stop;
+pub use stream::{StreamHead, stream_name, subject};

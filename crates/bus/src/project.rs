@@ -40,7 +40,7 @@ pub struct ProjectOptions {
     /// After so long without a message the server is asked whether there should have been one.
     pub idle: Duration,
     /// How long to wait for a server that does not answer, for a stream that is not there yet, or for one that has
-    /// less than the model. Without it, for ever.
+    /// less than the model or than `until`. Without it, for ever.
     pub patience: Option<Duration>,
 }
 
@@ -105,7 +105,7 @@ pub enum Found {
 /// Why a projector stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum ProjectError<E: std::error::Error + 'static> {
-    /// Repair the stream: start the relay, which starts a new generation beside a damaged one.
+    /// Repair the stream: let the relay read it back, and start a new generation beside it.
     #[error(transparent)]
     Broken(#[from] ChainBroken),
     /// Empty the model and begin anew: it was made from another chain.
@@ -133,6 +133,16 @@ pub enum ProjectError<E: std::error::Error + 'static> {
         stream: String,
         /// The model's last commit.
         at: CommitNumber,
+        /// The stream's last commit.
+        end: CommitNumber,
+    },
+    /// Start the relay, or ask for less: the stream ends before the commit that was to be reached.
+    #[error("stream {stream} ends with commit {end}, and commit {until} does not come")]
+    Ends {
+        /// The stream.
+        stream: String,
+        /// The commit that was asked for.
+        until: CommitNumber,
         /// The stream's last commit.
         end: CommitNumber,
     },

@@ -1,8 +1,14 @@
 //! The relay: a ledger's commits to its stream, each once, in order, byte for byte.
 //!
 //! It remembers nothing. Where it has to go on follows from comparing heads, which is done before the first write,
-//! after every doubt, and after each reconnection. Each message is fenced: the server takes commit n only after
-//! n − 1, so that the worst that a stale or doubled relay can do is to be refused.
+//! after every doubt, and after each reconnection.
+//!
+//! Each message is fenced twice. By sequence: the server takes commit n only as number n. That alone is not enough
+//! while several are under way: where another writer has put five commits of its own, the first five of ours are
+//! refused, and the sixth has just the right number. So each message carries its commit's hash as its id, and is
+//! taken only behind the message whose id is the previous hash: the chain's own rule, kept by the server. It knows
+//! the last id only of what it took since it started, so the first message after heads were compared goes alone,
+//! fenced by its number.
 
 mod standing;
 
@@ -21,7 +27,7 @@ use crate::connect::Bus;
 use crate::error::{BoxError, Trouble};
 use crate::stop::Stop;
 use crate::stream::Commits;
-use standing::{Standing, standing};
+use standing::{Standing, read_back, standing};
 
 /// So many commits may wait for their acknowledgement.
 const WINDOW: usize = 16;
@@ -51,6 +57,9 @@ pub enum OnDifference {
 pub struct RelayOptions {
     /// What to do about a stream that differs from the ledger when the relay starts.
     pub on_difference: OnDifference,
+    /// Before the first write, read the whole stream back and compare it with the ledger. Without it heads alone are
+    /// compared, and a commit that the server lost or damaged in the middle is found by projectors only.
+    pub read_back: bool,
     /// How many servers of a cluster keep a new stream: 1, 3 or 5.
     pub replicas: usize,
     /// How long [`Relay::once`] tries to reach a server that does not answer.
@@ -59,7 +68,12 @@ pub struct RelayOptions {
 
 impl Default for RelayOptions {
     fn default() -> Self {
-        Self { on_difference: OnDifference::StartGeneration, replicas: 1, patience: Duration::from_secs(30) }
+        Self {
+            on_difference: OnDifference::StartGeneration,
+            read_back: false,
+            replicas: 1,
+            patience: Duration::from_secs(30),
+        }
     }
 }
 
@@ -97,10 +111,10 @@ pub enum Why {
         /// The first one that differs.
         from: CommitNumber,
     },
-    /// Commits are missing in the middle of it, where a stream cannot be filled again.
-    Holes {
-        /// How many are there.
-        there: u64,
+    /// It has lost this commit although it goes on behind it; a stream cannot be filled again there.
+    Lost {
+        /// The first one that is not there.
+        commit: CommitNumber,
     },
 }
 
@@ -108,7 +122,7 @@ impl std::fmt::Display for Why {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Other { from } => write!(f, "it differs from the ledger from commit {from} on"),
-            Self::Holes { there } => write!(f, "it has lost commits: only {there} are there"),
+            Self::Lost { commit } => write!(f, "it has lost commit {commit}"),
         }
     }
 }
@@ -160,8 +174,14 @@ pub struct Relay {
     bus: Bus,
     reader: Reader,
     options: RelayOptions,
-    /// The stream, and the last commit known to be in it; `None` while heads have to be compared.
+    /// The stream, and the last commit known to be in it; `None` before heads were compared.
     place: Option<(Commits, CommitNumber)>,
+    /// Heads have to be compared again.
+    in_doubt: bool,
+    /// The last commit was sent by this relay, since heads were compared: the server knows its id.
+    is_linked: bool,
+    /// The stream was read back, or need not be.
+    is_read: bool,
     /// Once heads were found in step, a stream that differs was written by somebody else.
     was_in_step: bool,
     published: u64,
@@ -179,7 +199,18 @@ enum Sent {
 impl Relay {
     /// A relay of the ledger that `reader` reads; its writer may be in this process or in another.
     pub fn new(bus: &Bus, reader: Reader, options: RelayOptions) -> Self {
-        Self { bus: bus.clone(), reader, options, place: None, was_in_step: false, published: 0, kept: Vec::new() }
+        Self {
+            bus: bus.clone(),
+            reader,
+            place: None,
+            in_doubt: true,
+            is_linked: false,
+            is_read: !options.read_back,
+            options,
+            was_in_step: false,
+            published: 0,
+            kept: Vec::new(),
+        }
     }
 
     /// Publishes what the stream does not have yet, and returns when all that the ledger had is acknowledged.
@@ -209,6 +240,7 @@ impl Relay {
 
     async fn forever(&mut self, stop: &Stop, recorded: &Notify) -> Result<Relayed, RelayError> {
         let mut connected = self.bus.connected();
+        connected.mark_unchanged();
         loop {
             let relayed = self.work(None, stop).await?;
             if stop.is_told() {
@@ -219,7 +251,7 @@ impl Relay {
                 () = recorded.notified() => {}
                 () = sleep(LOOK) => {}
                 // Perhaps to a server that has lost its tail.
-                Ok(()) = connected.changed() => self.place = None,
+                Ok(()) = connected.changed() => self.in_doubt = true,
             }
         }
     }
@@ -227,25 +259,24 @@ impl Relay {
     /// One round, from wherever the stream is to the ledger's head. Without `patience` a silent server is tried
     /// until the stop.
     async fn work(&mut self, patience: Option<Duration>, stop: &Stop) -> Result<Relayed, RelayError> {
-        let started = Instant::now();
+        let mut since = Instant::now();
         let mut wait = FIRST_WAIT;
         let mut fruitless = 0;
+        let mut best = CommitNumber::ZERO;
         loop {
-            let before = self.place.as_ref().map(|(_, at)| *at);
             let trouble = match self.advance().await {
                 Ok(Sent::All) => return Ok(self.report()),
                 Ok(Sent::Doubt(source)) => {
-                    let moved = self.place.as_ref().map(|(_, at)| *at) > before;
-                    fruitless = if moved { 0 } else { fruitless + 1 };
-                    self.place = None;
-                    if moved {
-                        (wait, fruitless) = (FIRST_WAIT, 0);
+                    let at = self.place.as_ref().map_or(CommitNumber::ZERO, |(_, at)| *at);
+                    if at > best {
+                        (best, wait, fruitless, since) = (at, FIRST_WAIT, 0, Instant::now());
+                    } else {
+                        fruitless += 1;
                     }
                     tracing::warn!(error = %source, "commits were not acknowledged; comparing heads");
                     Trouble::Refused { doing: "take a commit", source }
                 }
                 Err(RelayError::Server(trouble)) => {
-                    self.place = None;
                     if matches!(trouble, Trouble::Refused { .. }) {
                         fruitless = FRUITLESS;
                     }
@@ -254,7 +285,8 @@ impl Relay {
                 }
                 Err(other) => return Err(other),
             };
-            if patience.is_some_and(|patience| fruitless >= FRUITLESS || started.elapsed() >= patience) {
+            self.in_doubt = true;
+            if patience.is_some_and(|patience| fruitless >= FRUITLESS || since.elapsed() >= patience) {
                 return Err(trouble.into());
             }
             if fruitless >= FRUITLESS {
@@ -276,11 +308,17 @@ impl Relay {
     }
 
     async fn advance(&mut self) -> Result<Sent, RelayError> {
-        if self.place.is_none() {
-            self.place = Some(self.compare().await?);
-        }
+        let place = self.place.clone().filter(|_| !self.in_doubt);
+        let (commits, mut at) = match place {
+            Some(place) => place,
+            None => {
+                self.is_linked = false;
+                self.compare().await?
+            }
+        };
+        self.in_doubt = false;
+        self.place = Some((commits.clone(), at));
         self.reader.refresh()?;
-        let (commits, mut at) = self.place.clone().expect("set just now if it was not");
         if self.reader.head().commit <= at {
             return Ok(Sent::All);
         }
@@ -304,7 +342,12 @@ impl Relay {
         };
         match standing(&commits, &self.reader).await? {
             Standing::At(at) => {
-                self.was_in_step = true;
+                if !self.is_read
+                    && let Some(kept) = read_back(&commits, &self.reader, at).await?
+                {
+                    return self.leave(commits, kept).await;
+                }
+                (self.is_read, self.was_in_step) = (true, true);
                 Ok((commits, at))
             }
             Standing::Ahead { in_stream, in_ledger } => {
@@ -332,17 +375,20 @@ impl Relay {
             "the stream cannot be gone on with; it is kept, and a new generation is started beside it"
         );
         self.kept.push(kept);
-        self.was_in_step = true;
+        (self.is_read, self.was_in_step) = (true, true);
         Ok((next, CommitNumber::ZERO))
     }
 
     /// Sends what follows `at`, which moves on with each acknowledgement.
     async fn send(&mut self, commits: &Commits, at: &mut CommitNumber) -> Result<Sent, RelayError> {
         let mut frames = self.reader.frames(at.next());
+        let mut connected = self.bus.connected();
+        connected.mark_unchanged();
         let mut under_way: VecDeque<(CommitNumber, PublishAckFuture)> = VecDeque::with_capacity(WINDOW);
         let doubt = loop {
             let mut failed = None;
-            while under_way.len() < WINDOW {
+            let window = if self.is_linked { WINDOW } else { 1 };
+            while under_way.len() < window {
                 let Some(frame) = frames.next() else { break };
                 let frame = match frame {
                     Ok(frame) => frame,
@@ -352,7 +398,8 @@ impl Relay {
                     }
                 };
                 let number = frame.header().number;
-                match self.bus.context().send_publish(commits.subject.clone(), message(commits, frame)).await {
+                let message = message(commits, frame, self.is_linked);
+                match self.bus.context().send_publish(commits.subject.clone(), message).await {
                     Ok(ack) => under_way.push_back((number, ack)),
                     Err(error) => {
                         failed = Some(error);
@@ -366,9 +413,15 @@ impl Relay {
             let Some((number, ack)) = under_way.pop_front() else {
                 return Ok(Sent::All);
             };
-            match ack.await {
+            let answer = tokio::select! {
+                answer = ack.into_future() => answer,
+                // Then the answer was lost with the connection.
+                Ok(()) = connected.changed() => return Ok(Sent::Doubt("the connection broke".into())),
+            };
+            match answer {
                 Ok(ack) if ack.sequence == number.get() && ack.stream == commits.name && !ack.duplicate => {
                     *at = number;
+                    self.is_linked = true;
                     self.published += 1;
                 }
                 Ok(ack) => break format!("commit {number} was acknowledged as {ack:?}").into(),
@@ -380,17 +433,20 @@ impl Relay {
     }
 }
 
-/// Waits until nothing is under way any more. What became of it is read from the stream.
+/// Waits until nothing is under way any more. What became of it is read from the stream afterwards.
 async fn settle(under_way: VecDeque<(CommitNumber, PublishAckFuture)>) {
     join_all(under_way.into_iter().map(|(_, ack)| ack.into_future())).await;
 }
 
-/// A commit as a message. It carries no id: ids are kept in the server's memory for a while only, and what fences
-/// for ever is the expected sequence.
-fn message(commits: &Commits, frame: Frame) -> PublishMessage {
-    let before = frame.header().number.get() - 1;
-    PublishMessage::build()
+/// A commit as a message.
+fn message(commits: &Commits, frame: Frame, is_linked: bool) -> PublishMessage {
+    let header = frame.header();
+    let mut message = PublishMessage::build()
         .expected_stream(&commits.name)
-        .expected_last_sequence(before)
-        .payload(frame.into_bytes().into())
+        .expected_last_sequence(header.number.get() - 1)
+        .message_id(frame.hash().to_string());
+    if is_linked {
+        message = message.expected_last_message_id(header.previous.to_string());
+    }
+    message.payload(frame.into_bytes().into())
 }

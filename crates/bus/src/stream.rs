@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use async_nats::jetstream::context::CreateStreamErrorKind;
-use async_nats::jetstream::errors::{Error as JetStreamError, ErrorCode};
 use async_nats::jetstream::stream::{
     Config, DiscardPolicy, RawMessageErrorKind, RetentionPolicy, State, StorageType, Stream,
 };
+use async_nats::jetstream::{Error as JetStreamError, ErrorCode};
 use futures_util::TryStreamExt;
 use lotline_ledger::{CommitNumber, LedgerId};
 
@@ -57,8 +57,7 @@ impl Bus {
     /// # Errors
     /// When the server does not tell.
     pub fn ledgers(&self) -> Result<Vec<LedgerId>, Trouble> {
-        let mut ledgers: Vec<LedgerId> =
-            self.block_on(self.streams())?.into_iter().map(|(ledger, _)| ledger).collect();
+        let mut ledgers: Vec<LedgerId> = self.block_on(self.streams())?.into_iter().map(|(ledger, _)| ledger).collect();
         ledgers.sort_unstable();
         ledgers.dedup();
         Ok(ledgers)
@@ -90,13 +89,13 @@ impl Bus {
     /// The stream of the highest generation.
     pub(crate) async fn newest(&self, ledger: LedgerId) -> Result<Option<Commits>, Trouble> {
         let generations = self.streams().await?.into_iter().filter(|(of, _)| *of == ledger);
-        generations.map(|(_, generation)| generation).max().map(|newest| self.commits(ledger, newest)).transpose()
+        Ok(generations.map(|(_, generation)| generation).max().map(|newest| self.commits(ledger, newest)))
     }
 
-    fn commits(&self, ledger: LedgerId, generation: u32) -> Result<Commits, Trouble> {
+    fn commits(&self, ledger: LedgerId, generation: u32) -> Commits {
         let name = stream_name(ledger, generation);
         let subject = subject(ledger, generation);
-        Ok(Commits { generation, name, subject, bus: self.clone(), ledger })
+        Commits { generation, name, subject, bus: self.clone(), ledger }
     }
 
     /// Makes the stream of a generation.
@@ -108,7 +107,7 @@ impl Bus {
             let told = if let CreateStreamErrorKind::JetStream(told) = &kind { Some(told) } else { None };
             Trouble::of(doing, told, error)
         })?;
-        self.commits(ledger, generation)
+        Ok(self.commits(ledger, generation))
     }
 }
 
@@ -127,6 +126,8 @@ fn config(ledger: LedgerId, generation: u32, replicas: usize) -> Config {
         max_message_size: -1,
         max_age: Duration::ZERO,
         num_replicas: replicas,
+        // Ids are for the fence; what came twice is known by its sequence. They cost the server memory for so long.
+        duplicate_window: Duration::from_secs(1),
         deny_delete: true,
         deny_purge: true,
         ..Config::default()

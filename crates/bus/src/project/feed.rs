@@ -167,8 +167,8 @@ impl<'a, M: Model> Feed<'a, M> {
             }
             return Err(broken(commits, cursor.commit, cursor.hash, Found::Nothing { up_to: end }).into());
         };
-        let frame = Frame::decode(bytes)
-            .map_err(|error| broken(commits, cursor.commit, cursor.hash, Found::Damaged(error)))?;
+        let frame =
+            Frame::decode(bytes).map_err(|error| broken(commits, cursor.commit, cursor.hash, Found::Damaged(error)))?;
         let found = frame.hash();
         if found != cursor.hash || frame.header().ledger != cursor.ledger {
             let stream = commits.name.clone();
@@ -209,10 +209,14 @@ impl<'a, M: Model> Feed<'a, M> {
     }
 
     async fn read(&mut self, commits: &Commits, head: &mut Head, messages: &mut Messages) -> Outcome<Next, M> {
+        let mut connected = self.bus.connected();
+        connected.mark_unchanged();
         while !self.is_done() {
             let arrived = tokio::select! {
                 biased;
                 () = self.stop.told() => return Ok(Next::Read),
+                // The server has forgotten the consumer, if it was started anew.
+                Ok(()) = connected.changed() => return Ok(Next::Recreate),
                 arrived = timeout(self.options.idle, messages.next()) => arrived,
             };
             let next = match arrived {
@@ -241,12 +245,20 @@ impl<'a, M: Model> Feed<'a, M> {
 
     /// A message: applied if it is the next commit. If not, the leader is asked, once, before the chain is called
     /// broken: a consumer that was cut off may have lost what the stream still has.
-    async fn take(&mut self, commits: &Commits, head: &mut Head, number: CommitNumber, bytes: Vec<u8>) -> Outcome<Next, M> {
+    async fn take(
+        &mut self,
+        commits: &Commits,
+        head: &mut Head,
+        number: CommitNumber,
+        bytes: Vec<u8>,
+    ) -> Outcome<Next, M> {
         let expected = head.commit.next();
         if number < expected {
             return Ok(Next::Recreate);
         }
-        if number == expected && let Ok((frame, hash)) = check(head, bytes) {
+        if number == expected
+            && let Ok((frame, hash)) = check(head, bytes)
+        {
             self.apply(head, &frame, hash)?;
             return Ok(Next::Read);
         }
@@ -302,6 +314,11 @@ impl<'a, M: Model> Feed<'a, M> {
         }
         if end < head.commit {
             tracing::warn!(cursor = %head.commit, %end, stream = commits.name, "the stream has lost its tail");
+        }
+        if let (Some(until), Some(patience)) = (self.options.until, self.options.patience)
+            && self.waiting.since.get_or_insert_with(Instant::now).elapsed() >= patience
+        {
+            return Err(ProjectError::Ends { stream: commits.name.clone(), until, end });
         }
         Ok(Next::Read)
     }

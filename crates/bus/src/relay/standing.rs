@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::{StreamExt, stream};
 use lotline_ledger::{CommitNumber, Reader};
 use tokio::time::sleep;
 
@@ -11,6 +12,9 @@ use crate::stream::Commits;
 
 /// A commit may reach the stream through another relay a moment before this reader sees it.
 const MOMENT: Duration = Duration::from_millis(300);
+
+/// So many commits are asked for at once when all are read back.
+const READS: usize = 32;
 
 pub(super) enum Standing {
     /// The stream is a prefix of the ledger, up to this commit.
@@ -42,21 +46,45 @@ async fn look(commits: &Commits, reader: &Reader) -> Result<Standing, RelayError
     let in_stream = CommitNumber::new(state.last_sequence);
     let common = in_stream.min(in_ledger);
     let kept = |why| Standing::Useless(Kept { stream: commits.name.clone(), head: in_stream, why });
-    let holes = Why::Holes { there: state.messages };
     if common != CommitNumber::ZERO {
         match same(commits, reader, common).await? {
             Some(true) => {}
             Some(false) => return Ok(kept(Why::Other { from: first_other(commits, reader, common).await? })),
-            None => return Ok(kept(holes)),
+            None => return Ok(kept(Why::Lost { commit: common })),
         }
     }
     if in_stream > in_ledger {
         return Ok(Standing::Ahead { in_stream, in_ledger });
     }
-    if state.messages < state.last_sequence || state.first_sequence > 1 {
-        return Ok(kept(holes));
+    if (state.messages < state.last_sequence || state.first_sequence > 1)
+        && let Some(useless) = read_back(commits, reader, in_stream).await?
+    {
+        return Ok(Standing::Useless(useless));
     }
     Ok(Standing::At(in_stream))
+}
+
+/// Reads all commits of the stream up to one and compares them with the ledger's; the first that is not the same.
+pub(super) async fn read_back(
+    commits: &Commits,
+    reader: &Reader,
+    up_to: CommitNumber,
+) -> Result<Option<Kept>, RelayError> {
+    let mut answers = stream::iter(1..=up_to.get())
+        .map(|number| {
+            let commit = CommitNumber::new(number);
+            async move { (commit, same(commits, reader, commit).await) }
+        })
+        .buffered(READS);
+    while let Some((commit, answer)) = answers.next().await {
+        let why = match answer? {
+            Some(true) => continue,
+            Some(false) => Why::Other { from: commit },
+            None => Why::Lost { commit },
+        };
+        return Ok(Some(Kept { stream: commits.name.clone(), head: up_to, why }));
+    }
+    Ok(None)
 }
 
 /// Whether stream and ledger hold the same bytes as this commit; `None` if the stream holds nothing there.
