@@ -120,6 +120,9 @@ pub struct Capture {
     /// The largest document, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = lotline_epcis::MAX_BYTES)]
     pub max_bytes: usize,
+    /// List what was taken although something about it is odd.
+    #[arg(long)]
+    pub remarks: bool,
     /// Where to.
     #[command(flatten)]
     pub folder: Folder,

@@ -70,7 +70,7 @@ pub fn within(asked: &args::Bounds, model: &ReadModel) -> Result<Within, Failure
         as_known_at: known.0,
         recorded_at: model.recorded_at(known).map(|at| instant(at.0)),
         finality,
-        model: MODEL_VERSION.into(),
+        model: MODEL_VERSION,
     };
     Ok(Within { bounds, asked, said })
 }

@@ -68,6 +68,9 @@ pub fn capture(asked: &args::Capture) -> Result<Exit, Failure> {
                 if handler.is_none() {
                     handler = Some(folder.handler(None)?);
                 }
+                if asked.remarks {
+                    remarks(&name, &captured);
+                }
                 let handler = handler.as_ref().expect("opened above");
                 record(handler, &name, &captured, asked.on_error)?
             }
@@ -101,6 +104,18 @@ pub fn capture(asked: &args::Capture) -> Result<Exit, Failure> {
         print::answer(&asked.form, &(), &[sheet], &last)?;
     }
     Ok(exit)
+}
+
+/// What was taken although something about it is odd, with its line.
+fn remarks(file: &str, captured: &Captured) {
+    for event in captured.master_data.iter().chain(&captured.events) {
+        let epcis::Outcome::Mapped(mapped) = &event.outcome else { continue };
+        for remark in &mapped.remarks {
+            let before = mapped.original.as_bytes().iter().take(remark.at);
+            let line = event.spot.line + before.filter(|byte| **byte == b'\n').count();
+            eprintln!("{file}: line {line}: {}", remark.text);
+        }
+    }
 }
 
 fn lines(outcomes: &[Outcome]) -> io::Result<()> {

@@ -131,13 +131,10 @@ pub fn rebuild(asked: &args::Rebuild) -> Result<Exit, Failure> {
         model.save()?;
     }
     let mut out = std::io::stdout().lock();
-    let written = models
-        .iter()
-        .map(|model| {
-            let (kind, commit) = (model.kind().word(), model.cursor().number.0);
-            writeln!(out, "{kind:<10} as of commit {commit}, digest {}", model.digest())
-        })
-        .collect::<std::io::Result<()>>();
+    let written = models.iter().try_for_each(|model| {
+        let (kind, commit) = (model.kind().word(), model.cursor().number.0);
+        writeln!(out, "{kind:<10} as of commit {commit}, digest {}", model.digest())
+    });
     finished(written)?;
     Ok(Exit::Done)
 }

@@ -220,11 +220,8 @@ pub fn answer<A: Serialize>(form: &Form, answer: &A, sheets: &[Sheet], below: &s
     } else if form.csv {
         sheets.first().map_or(Ok(()), |sheet| sheet.csv(&mut out).map_err(io::Error::other))
     } else {
-        let tables = sheets.iter().filter(|sheet| !sheet.is_empty());
-        tables
-            .map(|sheet| writeln!(out, "{}\n", sheet.table()))
-            .collect::<io::Result<()>>()
-            .and_then(|()| writeln!(out, "{below}"))
+        let mut tables = sheets.iter().filter(|sheet| !sheet.is_empty());
+        tables.try_for_each(|sheet| writeln!(out, "{}\n", sheet.table())).and_then(|()| writeln!(out, "{below}"))
     };
     finished(written.and_then(|()| out.flush()))
 }
