@@ -47,6 +47,12 @@ pub enum Command {
     Verify(Verify),
     /// Delete the read models and build them again from the ledger.
     Rebuild(Rebuild),
+    /// Keep the read models up to date with the ledger, and relay it to a NATS stream.
+    Serve(Serve),
+    /// Publish the ledger's commits to a NATS stream, byte for byte.
+    Relay(Relay),
+    /// Build a read model from a NATS stream alone.
+    Projector(Projector),
 }
 
 /// Which data.
@@ -274,6 +280,61 @@ pub struct Verify {
 #[derive(Debug, Args)]
 pub struct Rebuild {
     /// Of which data.
+    #[command(flatten)]
+    pub folder: Folder,
+}
+
+/// `serve`.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Relay to this NATS server, such as nats://localhost:4222. Without one the service ends with its input.
+    #[arg(long, value_name = "URL")]
+    pub nats: Option<String>,
+    /// Of which data.
+    #[command(flatten)]
+    pub folder: Folder,
+}
+
+/// `relay`.
+#[derive(Debug, Args)]
+pub struct Relay {
+    /// The NATS server, such as nats://localhost:4222.
+    #[arg(long, value_name = "URL")]
+    pub nats: String,
+    /// Publish what is there, and end.
+    #[arg(long)]
+    pub once: bool,
+    /// Of which data.
+    #[command(flatten)]
+    pub folder: Folder,
+}
+
+/// Which read model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// Whence and whither.
+    Genealogy,
+    /// How much, where, in which state.
+    Inventory,
+    /// What must come back.
+    Recall,
+}
+
+/// `projector`.
+#[derive(Debug, Args)]
+pub struct Projector {
+    /// Which read model.
+    pub kind: Kind,
+    /// The NATS server, such as nats://localhost:4222.
+    #[arg(long, value_name = "URL")]
+    pub nats: String,
+    /// The ledger, where several have streams on that server.
+    #[arg(long, value_name = "ID")]
+    pub ledger: Option<String>,
+    /// End when this commit is applied; without it, when interrupted.
+    #[arg(long, value_name = "COMMIT")]
+    pub until: Option<u64>,
+    /// Where to keep it.
     #[command(flatten)]
     pub folder: Folder,
 }

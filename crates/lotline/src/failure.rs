@@ -106,6 +106,9 @@ impl fmt::Display for Failure {
     }
 }
 
+/// Its text has all causes in it already.
+impl Error for Failure {}
+
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         let (exit, advice) = match &error {

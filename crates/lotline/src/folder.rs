@@ -156,12 +156,12 @@ pub fn check(model: &mut ReadModel, reader: &Reader) -> Result<(), Failure> {
 }
 
 /// A commit, decoded.
-struct Decoded {
-    meta: CommitMeta,
-    events: Vec<Recorded>,
+pub(crate) struct Decoded {
+    pub(crate) meta: CommitMeta,
+    pub(crate) events: Vec<Recorded>,
 }
 
-fn decode(frame: &Frame) -> Result<Decoded, Failure> {
+pub(crate) fn decode(frame: &Frame) -> Result<Decoded, Failure> {
     let header = frame.header();
     let commit = CommitNo(header.number.get());
     let recorded_at = RecordedAt(Instant(header.recorded_at.get()));
@@ -204,6 +204,17 @@ pub fn catch_up(models: &mut [ReadModel], reader: &Reader) -> Result<(), Failure
         bar.finish_and_clear();
     }
     Ok(())
+}
+
+/// Applies one commit to one read model.
+///
+/// # Errors
+/// Where it cannot be read, or does not follow.
+pub fn apply_frame(model: &mut ReadModel, frame: &Frame) -> Result<(), Failure> {
+    let Decoded { meta, events } = decode(frame)?;
+    model.apply(meta, &events).map_err(|error| {
+        Failure::new(Exit::Damage, format!("commit {} does not follow what was applied", meta.number.0)).because(error)
+    })
 }
 
 fn apply(model: &mut ReadModel, commits: &[Decoded]) -> Result<(), Failure> {

@@ -18,6 +18,7 @@ pub mod outcome;
 pub mod picture;
 pub mod print;
 pub mod progress;
+pub mod services;
 pub mod sheets;
 pub mod submit;
 
@@ -64,5 +65,8 @@ fn run(command: &Command) -> Result<Exit, Failure> {
         Command::Verify(asked) => keep::verify(asked),
         Command::Rebuild(asked) => keep::rebuild(asked),
         Command::Demo(asked) => demo::demo(asked),
+        Command::Serve(asked) => services::serve(asked),
+        Command::Relay(asked) => services::relay(asked),
+        Command::Projector(asked) => services::projector(asked),
     }
 }
