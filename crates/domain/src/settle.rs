@@ -478,7 +478,7 @@ impl<'a> Settler<'a> {
     }
 
     fn settle_until(&self, batch: BatchIx, until: Key, including: Option<FlowIx>) -> Settlement {
-        let (steps, measure) = self.steps(batch);
+        let (steps, measure) = self.steps(batch, until);
         let mut sweep = sweep::Sweep::new(self, batch, measure, until.instant);
         for (key, step) in steps {
             let last = match (including, step) {
@@ -502,7 +502,7 @@ impl<'a> Settler<'a> {
     }
 
     /// All steps in force that concern a batch, in order, and the measure that keeps them exact.
-    fn steps(&self, batch: BatchIx) -> (Vec<(Key, Step)>, Measure) {
+    fn steps(&self, batch: BatchIx, until: Key) -> (Vec<(Key, Step)>, Measure) {
         let mut steps: Vec<(Key, Step)> = Vec::new();
         let mut statements: Vec<(Option<Stated>, Option<Stated>)> = Vec::new();
         let mut emptied: Vec<PlaceIx> = Vec::new();
@@ -512,7 +512,7 @@ impl<'a> Settler<'a> {
         for alias in self.aliases(batch) {
             self.collect(alias, &mut steps, &mut statements, &mut emptied);
         }
-        self.around(&mut emptied);
+        self.around(&mut emptied, until);
         for place in emptied {
             for deed in self.book.deeds_of_place(place) {
                 let row = self.book.deed_row(deed);
@@ -526,11 +526,11 @@ impl<'a> Settler<'a> {
     }
 
     /// What is emptied out of a container lies where that stands: in another one, in a transit.
-    fn around(&self, places: &mut Vec<PlaceIx>) {
+    fn around(&self, places: &mut Vec<PlaceIx>, until: Key) {
         let hub = |place: &PlaceIx| matches!(self.book.place_kind(*place), PlaceKind::Container | PlaceKind::Transit);
         let mut at = 0;
         while at < places.len() {
-            for station in self.stood_at(places[at]).into_iter().filter(hub) {
+            for station in self.stood_at(places[at], until).into_iter().filter(hub) {
                 if !places.contains(&station) {
                     places.push(station);
                 }

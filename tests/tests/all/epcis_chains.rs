@@ -310,11 +310,6 @@ fn a_declared_error_takes_the_event_out_of_the_answer_whichever_comes_first() {
 
 #[test]
 fn every_document_settles_and_its_totals_are_told() {
-    // Nested pallets of one of the documents take minutes to settle: part of the long battery.
-    if std::env::var_os("LOTLINE_FULL").is_none() {
-        println!("skipped: set LOTLINE_FULL=1");
-        return;
-    }
     let Some(data) = data() else { return };
     let bytes: Vec<Vec<u8>> = documents(&data).iter().map(|path| std::fs::read(path).unwrap()).collect();
     let readable: Vec<&[u8]> =

@@ -1,34 +1,62 @@
 //! Where containers stand: a timeline each, from their moves, from what was emptied around them, and
 //! from where they were first packed.
+//!
+//! A timeline is told as far as somebody asks and no further, and every turn of it once. A turn looks
+//! only at what was before it, at other containers as at settled batches, so telling it always ends.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::cmp::Ordering;
-use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
 
-use crate::book::{Deed, EndKind, FactIx, FlowIx, PlaceIx, PlaceKind};
+use crate::book::{BatchIx, Deed, EndKind, FactIx, FlowIx, PlaceIx, PlaceKind};
 use crate::effect::{ContainerMove, Phase};
 use crate::id::Place;
 
-use super::{Key, Settler};
+use super::{Key, Node, Settler};
 
 /// One station of a container.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Station {
-    pub(crate) key: Key,
-    pub(crate) place: Option<PlaceIx>,
+struct Station {
+    key: Key,
+    place: Option<PlaceIx>,
 }
 
-/// Timelines computed so far, for one known commit.
+/// Timelines told so far, for one known commit.
 #[derive(Debug, Default)]
 pub(crate) struct Timelines {
-    known: RefCell<FxHashMap<PlaceIx, Rc<Vec<Station>>>>,
-    /// Being computed, innermost last: what is asked of them meanwhile is earlier than where they are.
-    partial: RefCell<Vec<(PlaceIx, Vec<Station>)>>,
-    /// Something looked into an unfinished one.
-    saw_partial: Cell<bool>,
+    lines: RefCell<FxHashMap<PlaceIx, Line>>,
+    /// Where packings without a stated place took their goods from, as the sweeps of their batches found.
+    packed_from: RefCell<FxHashMap<FlowIx, Node>>,
 }
+
+/// The timeline of one container.
+#[derive(Debug)]
+struct Line {
+    /// What its own facts say, in step order.
+    planned: Vec<(Key, Turn)>,
+    /// The first of them that is not told.
+    next: usize,
+    /// Told.
+    stations: Vec<Station>,
+    /// What comes next: before that step nothing more will change.
+    upcoming: Option<(Key, Turn)>,
+}
+
+/// What moves a container.
+#[derive(Debug, Clone, Copy)]
+enum Turn {
+    /// It is first packed, by a flow that states no place.
+    Packed(FlowIx),
+    /// Its own fact.
+    Moved(PlaceIx, ContainerMove),
+    /// The place that it stands in is emptied, to somewhere or beside it.
+    Emptied(PlaceIx, Option<PlaceIx>),
+}
+
+/// A container whose timeline is not told up to a step.
+#[derive(Debug, Clone, Copy)]
+struct Untold(PlaceIx, Key);
 
 /// Nested deeper than this, a chain of containers counts as a cycle.
 const DEPTH_MAX: usize = 64;
@@ -36,12 +64,7 @@ const DEPTH_MAX: usize = 64;
 impl Settler<'_> {
     /// Where a container stands just before a step; `None` is `unplaced`.
     pub(crate) fn standing(&self, container: PlaceIx, before: Key) -> Option<PlaceIx> {
-        let timeline = self.timeline(container);
-        let at = timeline.partition_point(|station| self.order(&station.key, &before) == Ordering::Less);
-        if at == 0 {
-            return None;
-        }
-        timeline[at - 1].place
+        self.tell(|| self.stood(container, before))
     }
 
     /// The place at the top of a chain of containers: a location, transit, party; `None` is `unplaced`.
@@ -57,31 +80,25 @@ impl Settler<'_> {
         None
     }
 
-    /// The places where a container ever stood; none for anything else.
-    pub(crate) fn stood_at(&self, place: PlaceIx) -> Vec<PlaceIx> {
+    /// The places where a container stood before a step; none for anything else.
+    pub(crate) fn stood_at(&self, place: PlaceIx, before: Key) -> Vec<PlaceIx> {
         if self.book.place_kind(place) != PlaceKind::Container {
             return Vec::new();
         }
-        self.timeline(place).iter().filter_map(|station| station.place).collect()
+        let stations = self.stations_before(place, before);
+        stations.into_iter().filter_map(|station| station.place).collect()
     }
 
     /// True when a place lies in another one just before a step, through containers and the tree.
     pub(crate) fn lies_in(&self, place: PlaceIx, above: PlaceIx, before: Key) -> bool {
-        let mut at = place;
-        for _ in 0..DEPTH_MAX {
-            if at == above {
-                return true;
-            }
-            match self.book.place_kind(at) {
-                PlaceKind::Container => match self.standing(at, before) {
-                    Some(next) => at = next,
-                    None => return false,
-                },
-                PlaceKind::Location => return self.master.is_below(at, above),
-                _ => return false,
-            }
+        if place == above {
+            return true;
         }
-        false
+        match self.book.place_kind(place) {
+            PlaceKind::Container => self.tell(|| self.lay_in(place, above, before)),
+            PlaceKind::Location => self.master.is_below(place, above),
+            _ => false,
+        }
     }
 
     /// True when what is in a place is inside the walls just before a step.
@@ -100,9 +117,9 @@ impl Settler<'_> {
         // A container's place changes with its own stations and with those of what it stands in.
         let mut changes: Vec<(i64, FactIx)> = Vec::new();
         let mut around = vec![container];
-        for depth in 0..around.len().max(DEPTH_MAX) {
-            let Some(&at) = around.get(depth) else { break };
-            for station in self.timeline(at).iter() {
+        let mut depth = 0;
+        while let Some(&at) = around.get(depth) {
+            for station in self.stations_before(at, Key::end_of(as_of)) {
                 changes.push((station.key.instant, station.key.fact));
                 if let Some(place) = station.place
                     && self.book.place_kind(place) == PlaceKind::Container
@@ -111,8 +128,8 @@ impl Settler<'_> {
                     around.push(place);
                 }
             }
+            depth += 1;
         }
-        changes.retain(|(instant, _)| *instant <= as_of);
         changes.sort_unstable();
         changes.dedup_by_key(|change| change.0);
         let mut stations: Vec<(i64, Option<PlaceIx>, FactIx)> = Vec::new();
@@ -125,84 +142,166 @@ impl Settler<'_> {
         stations
     }
 
-    fn timeline(&self, container: PlaceIx) -> Rc<Vec<Station>> {
-        if let Some(known) = self.timelines.known.borrow().get(&container) {
-            return known.clone();
-        }
-        if let Some((_, partial)) = self.timelines.partial.borrow().iter().find(|(of, _)| *of == container) {
-            self.timelines.saw_partial.set(true);
-            return Rc::new(partial.clone());
-        }
-        let before = self.timelines.saw_partial.replace(false);
-        self.timelines.partial.borrow_mut().push((container, Vec::new()));
-        let timeline = Rc::new(self.compute_timeline(container));
-        self.timelines.partial.borrow_mut().pop();
-        // What looked into an unfinished one may have seen only a part of it; the outermost saw all.
-        if !self.timelines.saw_partial.get() || self.timelines.partial.borrow().is_empty() {
-            self.timelines.known.borrow_mut().insert(container, timeline.clone());
-        }
-        self.timelines.saw_partial.set(before || self.timelines.saw_partial.get());
-        timeline
+    fn stations_before(&self, container: PlaceIx, before: Key) -> Vec<Station> {
+        self.standing(container, before);
+        let lines = self.timelines.lines.borrow();
+        let stations = lines.get(&container).map_or(&[][..], |line| &line.stations[..]);
+        let many = stations.partition_point(|station| self.order(&station.key, &before).is_lt());
+        stations[..many].to_vec()
     }
 
-    fn publish(&self, stations: &[Station]) {
-        if let Some((_, partial)) = self.timelines.partial.borrow_mut().last_mut() {
-            partial.clear();
-            partial.extend_from_slice(stations);
+    /// Where a container stood just before a step, if its timeline is told so far.
+    fn stood(&self, container: PlaceIx, before: Key) -> Result<Option<PlaceIx>, Untold> {
+        let lines = self.timelines.lines.borrow();
+        let line = lines.get(&container).ok_or(Untold(container, before))?;
+        if line.upcoming.is_some_and(|(upcoming, _)| self.order(&upcoming, &before).is_lt()) {
+            return Err(Untold(container, before));
+        }
+        let many = line.stations.partition_point(|station| self.order(&station.key, &before).is_lt());
+        Ok(many.checked_sub(1).and_then(|last| line.stations[last].place))
+    }
+
+    fn lay_in(&self, place: PlaceIx, above: PlaceIx, before: Key) -> Result<bool, Untold> {
+        let mut at = place;
+        for _ in 0..DEPTH_MAX {
+            if at == above {
+                return Ok(true);
+            }
+            match self.book.place_kind(at) {
+                PlaceKind::Container => match self.stood(at, before)? {
+                    Some(next) => at = next,
+                    None => return Ok(false),
+                },
+                PlaceKind::Location => return Ok(self.master.is_below(at, above)),
+                _ => return Ok(false),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Asks until all that it asks for is told.
+    fn tell<T>(&self, ask: impl Fn() -> Result<T, Untold>) -> T {
+        loop {
+            match ask() {
+                Ok(answer) => return answer,
+                Err(untold) => self.go_on(untold),
+            }
         }
     }
 
-    fn compute_timeline(&self, container: PlaceIx) -> Vec<Station> {
-        let mut moves: Vec<(Key, PlaceIx, ContainerMove)> = Vec::new();
+    /// Tells a timeline up to a step, and before each turn of it the others that it looks at.
+    fn go_on(&self, untold: Untold) {
+        let mut asked = vec![untold];
+        while let Some(&Untold(container, before)) = asked.last() {
+            self.plan(container);
+            let upcoming = self.timelines.lines.borrow().get(&container).and_then(|line| line.upcoming);
+            let Some((key, turn)) = upcoming.filter(|(key, _)| self.order(key, &before).is_lt()) else {
+                asked.pop();
+                continue;
+            };
+            match self.turn(container, key, turn) {
+                Ok(station) => self.push(container, key, station),
+                Err(earlier) => asked.push(earlier),
+            }
+        }
+    }
+
+    /// Adds the station that a turn leads to, and looks for the next turn.
+    fn push(&self, container: PlaceIx, key: Key, place: Option<Option<PlaceIx>>) {
+        let mut lines = self.timelines.lines.borrow_mut();
+        let line = lines.get_mut(&container).expect("a timeline is planned before it is told");
+        if line.planned.get(line.next).is_some_and(|(planned, _)| *planned == key) {
+            line.next += 1;
+        }
+        line.stations.extend(place.map(|place| Station { key, place }));
+        line.upcoming = self.upcoming(line);
+    }
+
+    /// The next fact of its own, or an earlier emptying of what it stands in.
+    fn upcoming(&self, line: &Line) -> Option<(Key, Turn)> {
+        let planned = line.planned.get(line.next).copied();
+        let Some(Station { key, place: Some(place) }) = line.stations.last().copied() else { return planned };
+        if !matches!(self.book.place_kind(place), PlaceKind::Container | PlaceKind::Transit) {
+            return planned;
+        }
+        let until = planned.map_or(Key::END, |(key, _)| key);
+        let emptied = self.next_emptying(place, key, until);
+        emptied.map(|(key, to)| (key, Turn::Emptied(place, to))).or(planned)
+    }
+
+    fn plan(&self, container: PlaceIx) {
+        if self.timelines.lines.borrow().contains_key(&container) {
+            return;
+        }
+        let mut planned: Vec<(Key, Turn)> = Vec::new();
+        let (mut packed_with, mut moved): (Option<Key>, Option<Key>) = (None, None);
         for deed in self.book.deeds_of_place(container) {
             let row = self.book.deed_row(deed);
-            if let Deed::Move { to, how, .. } = row.deed
-                && self.book.in_force(row.fact, self.known)
-            {
-                moves.push((self.key(row.fact, Phase::Draw, row.leg), to, how));
+            let Deed::Move { to, how, .. } = row.deed else { continue };
+            if !self.book.in_force(row.fact, self.known) {
+                continue;
             }
-        }
-        moves.sort_by(|a, b| self.order(&a.0, &b.0));
-        let mut stations: Vec<Station> = Vec::new();
-        let packed_with = moves.iter().find(|(_, _, how)| *how == ContainerMove::PackedWith).map(|first| first.0);
-        let moved = moves.iter().find(|(_, _, how)| *how != ContainerMove::PackedWith).map(|first| first.0);
-        if let Some(first) = self.first_packing(container, moved, packed_with) {
-            stations.push(first);
-        }
-        for (index, (key, to, how)) in moves.iter().enumerate() {
-            self.carry_out_emptied(container, &mut stations, *key);
-            self.publish(&stations);
-            let now = stations.last().and_then(|station| station.place);
-            let place = match how {
-                ContainerMove::Moved => Some(*to),
-                ContainerMove::Seen => {
-                    let there = now.is_some_and(|now| self.lies_in(now, *to, *key));
-                    if there { now } else { Some(*to) }
-                }
-                ContainerMove::TakenOut => self.standing(*to, *key),
-                ContainerMove::PackedWith => {
-                    let nowhere = stations.iter().all(|station: &Station| station.place.is_none());
-                    if nowhere { self.standing(*to, *key) } else { now }
-                }
-                ContainerMove::PackedAt => {
-                    if stations.is_empty() {
-                        Some(*to)
-                    } else {
-                        now
-                    }
-                }
-            };
-            let place = if place.is_none_or(|place| self.can_stand(place)) { place } else { now };
-            let closes = place.is_some_and(|place| self.would_close(container, place, *key));
-            stations.push(Station { key: *key, place: if closes { None } else { place } });
-            if index + 1 == moves.len() {
-                self.carry_out_emptied(container, &mut stations, Key::END);
+            let key = self.key(row.fact, Phase::Draw, row.leg);
+            let first = if how == ContainerMove::PackedWith { &mut packed_with } else { &mut moved };
+            if first.is_none_or(|other| self.order(&key, &other).is_lt()) {
+                *first = Some(key);
             }
+            planned.push((key, Turn::Moved(to, how)));
         }
-        if moves.is_empty() {
-            self.carry_out_emptied(container, &mut stations, Key::END);
+        let mut stations = Vec::new();
+        match self.first_packing(container, moved, packed_with) {
+            Some(Packing::Stated(place)) => stations.push(Station { key: Key::BEGIN, place: Some(place) }),
+            Some(Packing::Settled(key, flow)) => planned.push((key, Turn::Packed(flow))),
+            None => {}
         }
-        stations
+        planned.sort_by(|a, b| self.order(&a.0, &b.0));
+        let mut line = Line { planned, next: 0, stations, upcoming: None };
+        line.upcoming = self.upcoming(&line);
+        self.timelines.lines.borrow_mut().insert(container, line);
+    }
+
+    /// Where a turn leads to; the outer `None` is nowhere else.
+    fn turn(&self, container: PlaceIx, key: Key, turn: Turn) -> Result<Option<Option<PlaceIx>>, Untold> {
+        let now = self.stood(container, key)?;
+        let to = match turn {
+            Turn::Packed(flow) => {
+                // Settling may tell other timelines; nothing is borrowed here.
+                return Ok(Some(self.packed_where(flow, key)?.filter(|place| *place != container)));
+            }
+            Turn::Emptied(place, to) => match to {
+                Some(to) => Some(to),
+                None => self.besides(place, key)?,
+            },
+            Turn::Moved(to, how) => {
+                let place = match how {
+                    ContainerMove::Moved => Some(to),
+                    ContainerMove::Seen => match now {
+                        Some(now) if self.lay_in(now, to, key)? => Some(now),
+                        _ => Some(to),
+                    },
+                    ContainerMove::TakenOut => self.stood(to, key)?,
+                    ContainerMove::PackedWith if self.stood_nowhere(container) => self.stood(to, key)?,
+                    ContainerMove::PackedWith => now,
+                    ContainerMove::PackedAt if self.has_no_station(container) => Some(to),
+                    ContainerMove::PackedAt => now,
+                };
+                if place.is_none_or(|place| self.can_stand(place)) { place } else { now }
+            }
+        };
+        let closes = match to {
+            Some(to) => self.would_close(container, to, key)?,
+            None => false,
+        };
+        Ok(Some(if closes { None } else { to }))
+    }
+
+    fn has_no_station(&self, container: PlaceIx) -> bool {
+        self.timelines.lines.borrow().get(&container).is_none_or(|line| line.stations.is_empty())
+    }
+
+    fn stood_nowhere(&self, container: PlaceIx) -> bool {
+        let lines = self.timelines.lines.borrow();
+        lines.get(&container).is_none_or(|line| line.stations.iter().all(|station| station.place.is_none()))
     }
 
     fn can_stand(&self, place: PlaceIx) -> bool {
@@ -210,41 +309,31 @@ impl Settler<'_> {
         matches!(self.book.place_kind(place), Location | Container | Transit | Party)
     }
 
-    fn would_close(&self, container: PlaceIx, mut place: PlaceIx, before: Key) -> bool {
+    fn would_close(&self, container: PlaceIx, mut place: PlaceIx, before: Key) -> Result<bool, Untold> {
         for _ in 0..DEPTH_MAX {
             if place == container {
-                return true;
+                return Ok(true);
             }
             if self.book.place_kind(place) != PlaceKind::Container {
-                return false;
+                return Ok(false);
             }
-            match self.standing(place, before) {
+            match self.stood(place, before)? {
                 Some(next) => place = next,
-                None => return false,
+                None => return Ok(false),
             }
         }
-        true
-    }
-
-    /// While it stands in a container or a transit, emptying that takes it along.
-    fn carry_out_emptied(&self, container: PlaceIx, stations: &mut Vec<Station>, until: Key) {
-        for _ in 0..DEPTH_MAX {
-            let Some(Station { key, place: Some(place) }) = stations.last().copied() else { return };
-            if !matches!(self.book.place_kind(place), PlaceKind::Container | PlaceKind::Transit) {
-                return;
-            }
-            let Some((when, to)) = self.next_emptying(place, key, until) else { return };
-            let to = to.or_else(|| self.beside(place, when));
-            let closes = to.is_some_and(|to| self.would_close(container, to, when));
-            stations.push(Station { key: when, place: if closes { None } else { to } });
-        }
+        Ok(true)
     }
 
     /// Where what comes out of a container or transit lies when nothing else is said.
     pub(crate) fn beside(&self, place: PlaceIx, before: Key) -> Option<PlaceIx> {
+        self.tell(|| self.besides(place, before))
+    }
+
+    fn besides(&self, place: PlaceIx, before: Key) -> Result<Option<PlaceIx>, Untold> {
         match self.book.place_kind(place) {
-            PlaceKind::Container => self.standing(place, before),
-            _ => Some(place),
+            PlaceKind::Container => self.stood(place, before),
+            _ => Ok(Some(place)),
         }
     }
 
@@ -266,7 +355,7 @@ impl Settler<'_> {
     }
 
     /// A container first seen by packing is where the packed goods are (ruling 28).
-    fn first_packing(&self, container: PlaceIx, first_move: Option<Key>, packed_with: Option<Key>) -> Option<Station> {
+    fn first_packing(&self, container: PlaceIx, moved: Option<Key>, packed_with: Option<Key>) -> Option<Packing> {
         let mut first: Option<(Key, FlowIx)> = None;
         for flow in self.book.flows_to(EndKind::Place(container)) {
             let row = self.book.stated(flow);
@@ -286,14 +375,12 @@ impl Settler<'_> {
         }
         // Where a place is stated the container stood there all along; else only settlement can tell.
         if let Some(place) = self.packed_stated(flow) {
-            return Some(Station { key: Key::BEGIN, place: Some(place) });
+            return Some(Packing::Stated(place));
         }
-        if first_move.is_some_and(|moved| self.order(&moved, &key) == Ordering::Less) {
+        if moved.is_some_and(|moved| self.order(&moved, &key) == Ordering::Less) {
             return None;
         }
-        let place = self.packed_where(flow, key);
-        let closes = place.is_some_and(|place| place == container);
-        Some(Station { key, place: if closes { None } else { place } })
+        Some(Packing::Settled(key, flow))
     }
 
     fn packed_stated(&self, flow: FlowIx) -> Option<PlaceIx> {
@@ -306,28 +393,39 @@ impl Settler<'_> {
         }
     }
 
-    fn packed_where(&self, flow: FlowIx, key: Key) -> Option<PlaceIx> {
+    /// A sweep found where a packing took its goods from: nobody has to settle again to know it.
+    pub(super) fn packed(&self, flow: FlowIx, from: Node) {
+        self.timelines.packed_from.borrow_mut().entry(flow).or_insert(from);
+    }
+
+    fn packed_where(&self, flow: FlowIx, key: Key) -> Result<Option<PlaceIx>, Untold> {
         let row = *self.book.stated(flow);
-        match row.from.kind() {
-            EndKind::Place(place) => self.beside_or_self(place, key),
-            _ => {
-                let settled = self.settle_until(row.batch, key, Some(flow));
-                let from =
-                    settled.flows.iter().find(|settled| settled.stated == Some(flow)).map(|settled| settled.from);
-                match from {
-                    Some(super::Node::Place(place)) => self.beside_or_self(place, key),
-                    _ => None,
-                }
-            }
+        let from = match row.from.kind() {
+            EndKind::Place(place) => Some(Node::Place(place)),
+            _ => self.packed_from(flow, row.batch, key),
+        };
+        match from {
+            Some(Node::Place(place)) => self.beside_or_self(place, key),
+            _ => Ok(None),
         }
     }
 
+    fn packed_from(&self, flow: FlowIx, batch: BatchIx, key: Key) -> Option<Node> {
+        let found = |settler: &Self| settler.timelines.packed_from.borrow().get(&flow).copied();
+        if let Some(known) = found(self) {
+            return Some(known);
+        }
+        // The sweep tells it on its way.
+        self.settle_until(self.resolve(batch), key, Some(flow));
+        found(self)
+    }
+
     /// Goods packed out of a container into another: that one stands beside the first.
-    fn beside_or_self(&self, place: PlaceIx, key: Key) -> Option<PlaceIx> {
+    fn beside_or_self(&self, place: PlaceIx, key: Key) -> Result<Option<PlaceIx>, Untold> {
         match self.book.place_kind(place) {
-            PlaceKind::Container => self.standing(place, key),
-            PlaceKind::Location => Some(place),
-            _ => None,
+            PlaceKind::Container => self.stood(place, key),
+            PlaceKind::Location => Ok(Some(place)),
+            _ => Ok(None),
         }
     }
 
@@ -346,4 +444,13 @@ impl Settler<'_> {
         let Some(said) = said else { return false };
         !(self.lies_in(stands, said, key) || self.lies_in(said, stands, key))
     }
+}
+
+/// Where the first packing of a container puts it.
+#[derive(Debug, Clone, Copy)]
+enum Packing {
+    /// At a stated place, from the beginning.
+    Stated(PlaceIx),
+    /// Where its goods were taken from, which is known once that flow is settled.
+    Settled(Key, FlowIx),
 }

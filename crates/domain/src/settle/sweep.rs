@@ -195,6 +195,7 @@ impl<'s, 'b> Sweep<'s, 'b> {
         if row.packs {
             self.check_container(cause, flow, to);
         }
+        let posted = self.flows.len();
         match row.from.kind() {
             EndKind::Run(run) => self.post(cause, Node::Run(run), to, amount, Mark::Plain),
             EndKind::Supply(party) => self.supply(cause, party, to, amount),
@@ -221,6 +222,11 @@ impl<'s, 'b> Sweep<'s, 'b> {
                 let taken = self.take_unstated(to, amount, key, None, false);
                 self.unsourced(cause, &taken, to);
             }
+        }
+        if row.packs
+            && let Some(first) = self.flows[posted..].iter().find(|settled| settled.stated == Some(flow))
+        {
+            self.settler.packed(flow, first.from);
         }
     }
 
