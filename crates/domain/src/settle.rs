@@ -4,6 +4,7 @@
 //! It never looks at positions to decide who comes first, and never at facts outside of its bounds.
 
 mod candidates;
+mod crossing;
 mod hold;
 mod master;
 mod measure;
@@ -23,6 +24,7 @@ use crate::quantity::Stated;
 use crate::time::CommitNo;
 use crate::unit::Unit;
 
+pub use self::crossing::{Crossing, Passage};
 pub use self::hold::{Covers, balance_at};
 pub(crate) use self::master::Master;
 pub use self::measure::Measure;
@@ -48,6 +50,11 @@ impl Key {
     /// After every step.
     pub(crate) const END: Self =
         Self { instant: i64::MAX, sequence: u64::MAX, phase: u8::MAX, fact: FactIx(u32::MAX), leg: u16::MAX };
+
+    /// After this step, and before every other one.
+    pub(crate) fn after(self) -> Self {
+        Self { leg: self.leg.saturating_add(1), ..self }
+    }
 
     /// After every step of an instant.
     pub(crate) fn end_of(instant: i64) -> Self {
@@ -301,6 +308,11 @@ impl Settlement {
         ordered.iter().map(|&at| &self.flows[at as usize]).chain(linear.iter().filter(move |flow| end(flow) == node))
     }
 
+    /// The number of one of its flows or links.
+    pub fn number_of(&self, flow: &Settled) -> Option<usize> {
+        self.flows.element_offset(flow)
+    }
+
     /// The slice at a place.
     pub fn slice(&self, place: PlaceIx) -> Option<&Slice> {
         self.slices.iter().find(|slice| slice.place == place)
@@ -478,6 +490,12 @@ impl<'a> Settler<'a> {
     }
 
     fn settle_until(&self, batch: BatchIx, until: Key, including: Option<FlowIx>) -> Settlement {
+        let mut settlement = self.sweep_until(batch, until, including).finish();
+        settlement.index();
+        settlement
+    }
+
+    fn sweep_until(&self, batch: BatchIx, until: Key, including: Option<FlowIx>) -> sweep::Sweep<'_, '_> {
         let (steps, measure) = self.steps(batch, until);
         let mut sweep = sweep::Sweep::new(self, batch, measure, until.instant);
         for (key, step) in steps {
@@ -496,9 +514,7 @@ impl<'a> Settler<'a> {
                 break;
             }
         }
-        let mut settlement = sweep.finish();
-        settlement.index();
-        settlement
+        sweep
     }
 
     /// All steps in force that concern a batch, in order, and the measure that keeps them exact.

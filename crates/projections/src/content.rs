@@ -409,12 +409,12 @@ impl Contents {
         let any = Content::up_to(quantity.value.max(Ratio::ZERO), unit);
         let Point::Sink(place) = point else { return any };
         let settled = question.settlement(batch);
-        let followed: FxHashSet<(Option<FlowIx>, i64)> =
-            trace.edges.iter().filter(|edge| edge.to == point).map(|edge| (edge.flow.stated, edge.flow.at)).collect();
+        let into = trace.edges.iter().filter(|edge| edge.to == point && edge.batch == batch);
+        let followed: FxHashSet<usize> = into.map(|edge| edge.number).collect();
         let mut sum = Part::NONE;
         for (number, flow) in settled.flows.iter().enumerate() {
             let into = flow.in_book() && flow.to == Node::Place(place);
-            if !into || !followed.contains(&(flow.stated, flow.at)) {
+            if !into || !followed.contains(&number) {
                 continue;
             }
             match self.flows.get(&(batch, number)).and_then(|part| sum.add(*part)) {

@@ -9,6 +9,7 @@ mod model;
 mod on_hand;
 mod pages;
 mod question;
+mod received;
 mod scope;
 mod settlements;
 mod store;

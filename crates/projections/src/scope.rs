@@ -4,12 +4,13 @@ use lotline_domain::book::{BatchIx, PlaceIx, PlaceKind, RunIx};
 use lotline_domain::command::Amount;
 use lotline_domain::id::Sink;
 use lotline_domain::quantity::Ratio;
-use lotline_domain::settle::{Node, RunBalance, Settlement};
+use lotline_domain::settle::{RunBalance, Settlement};
 use rustc_hash::FxHashMap;
 
 use crate::content::{Content, Contents};
 use crate::on_hand::{State, amount, state_of};
 use crate::question::Question;
+use crate::received::{Arrivals, Received};
 use crate::trace::{Direction, Edge, Point, Tier, Trace, trace};
 
 /// Where a row of a scope is.
@@ -40,7 +41,7 @@ pub struct ScopeRow {
     pub quantity: Amount,
     /// Something of unknown quantity went in or out.
     pub unknown: bool,
-    /// All affected arrivals at a party, returns not taken off.
+    /// For a party's own row: all affected arrivals there, loose and in containers, returns not taken off.
     pub ever: Option<Amount>,
     /// Ever received less returned.
     pub net: Option<Amount>,
@@ -69,14 +70,18 @@ pub fn scope(question: &Question<'_>, suspects: &[BatchIx]) -> Scope {
     let contents = Contents::of(question, &trace);
     let paths = Paths::of(&trace);
     let mut rows: Vec<ScopeRow> = Vec::new();
-    let mut reached: Vec<((BatchIx, PlaceIx), Tier, i64)> = trace
-        .slices
-        .iter()
-        .map(|(slice, how)| (*slice, how.tier(), how.moment(how.tier()).unwrap_or(i64::MIN)))
-        .collect();
-    reached.sort_unstable();
-    for ((batch, place), tier, since) in reached {
-        rows.extend(slice_row(question, &trace, &contents, &paths, batch, place, tier, since));
+    let mut batches: Vec<BatchIx> = trace.slices.keys().map(|(batch, _)| *batch).collect();
+    batches.sort_unstable();
+    batches.dedup();
+    let arrivals = Arrivals::of(&trace);
+    let asker = Asker { question, trace: &trace, contents: &contents, paths: &paths };
+    for batch in batches {
+        let mut received = arrivals.at_parties(question, batch);
+        for slice in &question.settlement(batch).slices {
+            rows.extend(asker.slice_row(batch, slice.place, received.remove(&slice.place)));
+        }
+        // Also where all that came was in containers, and never lay there loose.
+        rows.extend(received.into_iter().filter_map(|(party, known)| asker.slice_row(batch, party, Some(known))));
     }
     rows.extend(gone(question, &trace, &contents, &paths));
     rows.extend(in_runs(question, &trace, &paths));
@@ -91,43 +96,78 @@ pub fn scope(question: &Question<'_>, suspects: &[BatchIx]) -> Scope {
     Scope { suspects: trace.starts.clone(), rows, trace }
 }
 
-#[expect(clippy::too_many_arguments, reason = "one row needs all that the scope knows")]
-fn slice_row(
-    question: &Question<'_>,
-    trace: &Trace,
-    contents: &Contents,
-    paths: &Paths<'_>,
-    batch: BatchIx,
-    place: PlaceIx,
-    tier: Tier,
-    since: i64,
-) -> Option<ScopeRow> {
-    let settled = question.settlement(batch);
-    let slice = settled.slice(place)?;
-    let standing = question.settler().place_at(place, question.as_of());
-    let state = state_of(question, place, standing);
-    let (ever, net) = received(question, trace, &settled, place, state);
-    let held_something = ever.is_some_and(|ever| ever.value.is_positive());
-    if slice.balance == 0 && !slice.unknown && !held_something {
-        return None;
+/// What the rows of a scope are made from.
+struct Asker<'s, 'q> {
+    question: &'s Question<'q>,
+    trace: &'s Trace,
+    contents: &'s Contents,
+    paths: &'s Paths<'s>,
+}
+
+impl Asker<'_, '_> {
+    /// The row of a slice that is reached and not empty, or of a party that ever received something.
+    fn slice_row(&self, batch: BatchIx, place: PlaceIx, received: Option<Received>) -> Option<ScopeRow> {
+        let question = self.question;
+        let settled = question.settlement(batch);
+        let reached = self.trace.slices.contains_key(&(batch, place));
+        let slice = settled.slice(place).filter(|_| reached);
+        let (balance, unknown) = slice.map_or((0, false), |slice| (slice.balance, slice.unknown));
+        // What only came back is no arrival.
+        let arrived = received.filter(|known| known.ever > 0 || known.unknown);
+        let there = balance != 0 || unknown;
+        if !there && arrived.is_none() {
+            return None;
+        }
+        let standing = question.settler().place_at(place, question.as_of());
+        let state = state_of(question, place, standing);
+        // What is there now counts by how it got there, and not by what was there before.
+        let now = there.then(|| self.reached_now(&settled, place));
+        let (tier, since) = match (now, arrived) {
+            (Some(now), Some(known)) if known.tier > now.0 => (known.tier, known.since),
+            (Some(now), _) => now,
+            (None, known) => known.map(|known| (known.tier, known.since))?,
+        };
+        let point = match arrived {
+            Some(known) if now.is_none_or(|now| known.tier > now.0) => known.slice,
+            _ => Point::Slice(batch, place),
+        };
+        let why = self.paths.to(point, tier);
+        let cleared_at = (tier == Tier::Cleared)
+            .then(|| self.emptied_last(&settled, place).or_else(|| emptied_before(question, &why)))
+            .flatten();
+        let at_party = question.book().place_kind(place) == PlaceKind::Party;
+        let (ever, net) = received.map_or((0, 0), |known| (known.ever, known.net));
+        Some(ScopeRow {
+            batch,
+            slice: Some(place),
+            spot: Spot::Place(standing),
+            state,
+            tier,
+            since,
+            quantity: amount(&settled, balance),
+            unknown: unknown || received.is_some_and(|known| known.unknown),
+            ever: at_party.then(|| amount(&settled, ever)),
+            net: at_party.then(|| amount(&settled, net)),
+            content: self.contents.of_slice(question, batch, place, tier),
+            why,
+            cleared_at,
+        })
     }
-    let why = paths.to(Point::Slice(batch, place), tier);
-    let cleared_at = (tier == Tier::Cleared).then(|| emptied_before(question, &why)).flatten();
-    Some(ScopeRow {
-        batch,
-        slice: Some(place),
-        spot: Spot::Place(standing),
-        state,
-        tier,
-        since,
-        quantity: amount(&settled, slice.balance),
-        unknown: slice.unknown,
-        ever,
-        net,
-        content: contents.of_slice(question, batch, place, tier),
-        why,
-        cleared_at,
-    })
+
+    /// How and since when that is reached which is in a slice at the end of the bounds.
+    fn reached_now(&self, settled: &Settlement, place: PlaceIx) -> (Tier, i64) {
+        let cleared = (Tier::Cleared, i64::MIN);
+        let Some(reached) = self.trace.reached_at(settled, place, i64::MAX) else { return cleared };
+        let tier = reached.tier();
+        (tier, reached.moment(tier).unwrap_or(i64::MIN))
+    }
+
+    /// When a slice was empty for the last time before what is in it came.
+    fn emptied_last(&self, settled: &Settlement, place: PlaceIx) -> Option<i64> {
+        let reached = self.trace.reached_at(settled, place, i64::MAX);
+        let zeros = settled.slice(place).map_or(&[][..], |slice| &slice.zeros[..]);
+        zeros.last().copied().filter(|_| reached.is_none())
+    }
 }
 
 /// The last trusted zero that a path of cleared tier steps over.
@@ -142,75 +182,6 @@ fn emptied_before(question: &Question<'_>, why: &[Edge]) -> Option<i64> {
             zeros.iter().copied().filter(|zero| *zero >= entry.flow.counts_from && *zero < exit.flow.at).max().or(last);
     }
     last
-}
-
-/// What ever arrived at a party, and what of it stayed (ruling 26).
-fn received(
-    question: &Question<'_>,
-    trace: &Trace,
-    settled: &Settlement,
-    place: PlaceIx,
-    state: State,
-) -> (Option<Amount>, Option<Amount>) {
-    let book = question.book();
-    let kind = book.place_kind(place);
-    let here = Node::Place(place);
-    let followed = |flow: &lotline_domain::settle::Settled| {
-        trace
-            .slices
-            .get(&(settled.batch, place))
-            .is_some_and(|reached| reached.moment(Tier::Cleared).is_none_or(|moment| flow.latest >= moment))
-    };
-    let (mut ever, mut back) = (0i128, 0i128);
-    match kind {
-        PlaceKind::Party => {
-            for flow in settled.flows_to(here).filter(|flow| flow.in_book() && followed(flow)) {
-                ever += flow.amount.unwrap_or(0);
-            }
-            for flow in settled.flows_from(here).filter(|flow| flow.in_book()) {
-                back += flow.amount.unwrap_or(0);
-            }
-        }
-        PlaceKind::Container => {
-            let stations = question.settler().stations(place, question.as_of());
-            let at_party = |at: i64| {
-                let index = stations.partition_point(|(since, _)| *since <= at);
-                index
-                    .checked_sub(1)
-                    .and_then(|index| stations[index].1)
-                    .filter(|top| book.place_kind(*top) == PlaceKind::Party)
-            };
-            let mut before: Option<PlaceIx> = None;
-            for (at, top) in &stations {
-                let now = top.filter(|top| book.place_kind(*top) == PlaceKind::Party);
-                let content = lotline_domain::settle::balance_at(settled, place, *at);
-                if now.is_some() && now != before {
-                    ever += content;
-                }
-                if before.is_some() && now != before {
-                    back += content;
-                }
-                before = now;
-            }
-            for flow in settled.flows_to(here).filter(|flow| flow.in_book() && followed(flow)) {
-                let arrived_then = stations.iter().any(|(at, _)| *at == flow.at);
-                if at_party(flow.at).is_some() && !arrived_then {
-                    ever += flow.amount.unwrap_or(0);
-                }
-            }
-            for flow in settled.flows_from(here).filter(|flow| flow.in_book()) {
-                let goes_to_party = matches!(flow.to, Node::Place(to) if book.place_kind(to) == PlaceKind::Party);
-                if at_party(flow.at).is_some() && !goes_to_party {
-                    back += flow.amount.unwrap_or(0);
-                }
-            }
-        }
-        _ => return (None, None),
-    }
-    if state != State::AtParty && ever == 0 {
-        return (None, None);
-    }
-    (Some(amount(settled, ever)), Some(amount(settled, ever - back)))
 }
 
 /// What went into sinks and vessels.

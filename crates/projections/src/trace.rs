@@ -72,6 +72,8 @@ pub struct Edge {
     pub batch: BatchIx,
     /// The settled flow.
     pub flow: Settled,
+    /// Its number in the settlement of its batch.
+    pub number: usize,
     /// Its tier.
     pub tier: Tier,
 }
@@ -83,6 +85,26 @@ pub struct Reached {
 }
 
 impl Reached {
+    const NEVER: Self = Self { moments: [None; 3] };
+
+    /// Takes what is better of the limits of a walk.
+    fn improve(&mut self, limits: &[Option<i64>; 3], direction: Direction) {
+        for (known, limit) in self.moments.iter_mut().zip(limits) {
+            let Some(limit) = limit else { continue };
+            let moment = match *limit {
+                i64::MIN | i64::MAX => *limit,
+                limit => limit.div_euclid(2),
+            };
+            let better = known.is_none_or(|known| match direction {
+                Direction::Forward => moment < known,
+                Direction::Back => moment > known,
+            });
+            if better {
+                *known = Some(moment);
+            }
+        }
+    }
+
     /// The best tier.
     pub fn tier(&self) -> Tier {
         match self.moments {
@@ -107,6 +129,8 @@ pub struct Trace {
     pub starts: Vec<BatchIx>,
     /// Reached slices; those of the starting batches are there with the earliest (or latest) moment.
     pub slices: FxHashMap<(BatchIx, PlaceIx), Reached>,
+    /// The same by episode: from one moment at which the slice was empty to the next.
+    episodes: FxHashMap<(BatchIx, PlaceIx, u32), Reached>,
     /// Reached batches with their best tier. A starting batch is among them only when a run or vessel
     /// returns to it.
     pub batches: FxHashMap<BatchIx, Tier>,
@@ -120,6 +144,13 @@ pub struct Trace {
     pub residues: Vec<(PlaceIx, BatchIx)>,
     /// Bare codes on the way that fit several batches.
     pub ambiguous: Vec<BatchIx>,
+}
+
+impl Trace {
+    /// How a slice is reached in the episode that an instant is in; `None` when it is not.
+    pub(crate) fn reached_at(&self, settled: &Settlement, place: PlaceIx, at: i64) -> Option<&Reached> {
+        self.episodes.get(&(settled.batch, place, episode(settled, place, at)))
+    }
 }
 
 /// Traces some batches together: their union.
@@ -163,7 +194,8 @@ struct Walk<'q, 'a> {
     coded: FxHashSet<(BatchIx, Tier, i64, bool)>,
 }
 
-type EdgeKey = (Point, Point, Option<FlowIx>, u32, i64, Mark);
+/// A batch, and the number of a flow in its settlement.
+type EdgeKey = (BatchIx, usize);
 
 /// The episode of a slice that an instant is in.
 fn episode(settled: &Settlement, place: PlaceIx, at: i64) -> u32 {
@@ -231,16 +263,18 @@ impl<'q, 'a> Walk<'q, 'a> {
             self.push(State { batch, place, episode: 0, made, tier, limit });
         }
         // What was never in a slice of its own: from a supply or a run straight into a vessel or a run.
-        for flow in &settled.flows {
+        for (number, flow) in settled.flows.iter().enumerate() {
             let (near, far) = self.ends(flow);
             let loose = |node: Node| !matches!(node, Node::Place(place) if self.is_slice(place));
             let into_vessel = matches!(flow.to, Node::Place(place) if !self.is_slice(place));
             match (self.direction, far) {
                 (Direction::Forward, Node::Place(vessel)) if into_vessel && flow.in_book() => {
-                    self.edge(batch, flow, tier);
+                    self.edge(batch, number, flow, tier);
                     self.through_vessel(batch, flow, vessel, tier);
                 }
-                _ if loose(near) && loose(far) && self.in_time(flow, limit) => self.pass(batch, flow, far, tier, made),
+                _ if loose(near) && loose(far) && self.in_time(flow, limit) => {
+                    self.pass(&settled, flow, far, tier, made)
+                }
                 _ => {}
             }
         }
@@ -342,14 +376,14 @@ impl<'q, 'a> Walk<'q, 'a> {
                         continue;
                     }
                     if let Some(tier) = forward_tier(&settled, &state, flow) {
-                        self.pass(state.batch, flow, flow.to, tier, state.made);
+                        self.pass(&settled, flow, flow.to, tier, state.made);
                     }
                 }
             }
             Direction::Back => {
                 for flow in settled.flows_to(here) {
                     if let Some(tier) = back_tier(&settled, &state, flow) {
-                        self.pass(state.batch, flow, flow.from, tier, state.made);
+                        self.pass(&settled, flow, flow.from, tier, state.made);
                     }
                 }
             }
@@ -357,7 +391,8 @@ impl<'q, 'a> Walk<'q, 'a> {
     }
 
     /// Goes over a flow to its far end; `tier` is that of the path up to the flow, its own mark excepted.
-    fn pass(&mut self, batch: BatchIx, flow: &Settled, far: Node, tier: Tier, made: bool) {
+    fn pass(&mut self, settled: &Settlement, flow: &Settled, far: Node, tier: Tier, made: bool) {
+        let batch = settled.batch;
         let marked = match flow.mark {
             Mark::Plain => tier,
             _ => tier.min(Tier::Possible),
@@ -370,7 +405,8 @@ impl<'q, 'a> Walk<'q, 'a> {
         };
         let own = self.direction == Direction::Forward && into_hub && self.is_start(batch);
         let tier_on = if own { tier } else { marked };
-        self.edge(batch, flow, tier_on);
+        let number = settled.number_of(flow).expect("a flow of the settlement that it is passed with");
+        self.edge(batch, number, flow, tier_on);
         match far {
             Node::Place(place) if self.is_slice(place) => {
                 self.enter(batch, flow, place, marked, made);
@@ -477,7 +513,7 @@ impl<'q, 'a> Walk<'q, 'a> {
         for flow in settled.flows.iter().filter(|flow| flow.stated == Some(stated)) {
             let (flow_near, far) = self.ends(flow);
             if flow_near == near {
-                self.pass(batch, flow, far, tier, true);
+                self.pass(&settled, flow, far, tier, true);
             }
         }
         if self.direction == Direction::Back && matches!(hub, EndKind::Place(_)) {
@@ -489,7 +525,7 @@ impl<'q, 'a> Walk<'q, 'a> {
         }
     }
 
-    fn edge(&mut self, batch: BatchIx, flow: &Settled, tier: Tier) {
+    fn edge(&mut self, batch: BatchIx, number: usize, flow: &Settled, tier: Tier) {
         let point = |node: Node| match node {
             Node::Run(run) => Point::Run(run),
             Node::Supply(party) => Point::Supply(party),
@@ -500,29 +536,17 @@ impl<'q, 'a> Walk<'q, 'a> {
             },
         };
         let (from, to) = (point(flow.from), point(flow.to));
-        let key = (from, to, flow.stated, flow.fact.0, flow.counts_from, flow.mark);
-        let edge = self.edges.entry(key).or_insert(Edge { from, to, batch, flow: *flow, tier });
+        let edge = Edge { from, to, batch, flow: *flow, number, tier };
+        let edge = self.edges.entry((batch, number)).or_insert(edge);
         edge.tier = edge.tier.max(tier);
     }
 
     fn finish(self) -> Trace {
         let mut slices: FxHashMap<(BatchIx, PlaceIx), Reached> = FxHashMap::default();
-        for ((batch, place, _, _), limits) in &self.best {
-            let reached = slices.entry((*batch, *place)).or_insert(Reached { moments: [None; 3] });
-            for (known, limit) in reached.moments.iter_mut().zip(limits) {
-                let Some(limit) = limit else { continue };
-                let moment = match *limit {
-                    i64::MIN | i64::MAX => *limit,
-                    limit => limit.div_euclid(2),
-                };
-                let better = known.is_none_or(|known| match self.direction {
-                    Direction::Forward => moment < known,
-                    Direction::Back => moment > known,
-                });
-                if better {
-                    *known = Some(moment);
-                }
-            }
+        let mut episodes: FxHashMap<(BatchIx, PlaceIx, u32), Reached> = FxHashMap::default();
+        for ((batch, place, episode, _), limits) in &self.best {
+            slices.entry((*batch, *place)).or_insert(Reached::NEVER).improve(limits, self.direction);
+            episodes.entry((*batch, *place, *episode)).or_insert(Reached::NEVER).improve(limits, self.direction);
         }
         let mut runs: FxHashMap<RunIx, Tier> = FxHashMap::default();
         for ((run, _), tier) in &self.runs {
@@ -540,11 +564,14 @@ impl<'q, 'a> Walk<'q, 'a> {
         ambiguous.retain(|batch| self.question.book().is_pseudo(*batch));
         ambiguous.sort_unstable();
         let mut edges: Vec<Edge> = self.edges.into_values().collect();
-        edges.sort_unstable_by_key(|edge| (edge.flow.at, edge.flow.fact, edge.from, edge.to, edge.flow.mark));
+        edges.sort_unstable_by_key(|edge| {
+            (edge.flow.at, edge.flow.fact, edge.from, edge.to, edge.flow.mark, edge.number)
+        });
         Trace {
             direction: self.direction,
             starts: self.starts,
             slices,
+            episodes,
             batches: self.batches,
             runs,
             vessels,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lotline_domain::book::{BatchIx, Book, Bounds};
 use lotline_domain::command::{Body, Mode, Recorded};
 use lotline_domain::fact::Event;
-use lotline_domain::id::BatchRef;
+use lotline_domain::id::{BatchRef, Place};
 use lotline_domain::quantity::Ratio;
 use lotline_domain::settle::{Mark, Node};
 use lotline_domain::time::{CommitNo, Instant, Position, RecordedAt};
@@ -142,29 +142,25 @@ pub fn discrepancies(question: &Question<'_>) -> BTreeSet<(String, String, Strin
         .collect()
 }
 
-/// A scope's rows as text: (batch, place or run) → (state, tier, quantity, ever, net).
-pub fn scoped(
-    question: &Question<'_>,
-    batch: BatchIx,
-) -> BTreeMap<(String, String), (String, String, String, Option<String>, Option<String>)> {
+/// A row of a scope as text: state, tier, quantity, unknown, ever received and net.
+pub type RowText = (String, String, String, bool, Option<(String, String)>);
+
+/// A scope's rows of slices as text, by batch and place.
+pub fn scoped(question: &Question<'_>, batch: BatchIx) -> BTreeMap<(String, String), RowText> {
     let book = question.book();
     let found = scope(question, &[batch]);
-    found
-        .rows
-        .iter()
-        .map(|row| {
-            let place = match (row.spot, row.slice) {
-                (Spot::Run(run), _) => format!("run:{}", book.run(run)),
-                (_, Some(slice)) => book.place(slice).to_string(),
-                (Spot::Place(_), None) => String::new(),
-            };
-            let ever = row.ever.map(|amount| amount.value.to_string());
-            let net = row.net.map(|amount| amount.value.to_string());
-            let value =
-                (row.state.words().to_owned(), row.tier.word().to_owned(), row.quantity.value.to_string(), ever, net);
-            ((book.batch(row.batch).to_string(), place), value)
-        })
-        .collect()
+    let slices = found.rows.iter().filter_map(|row| {
+        let (Spot::Place(_), Some(slice)) = (row.spot, row.slice) else { return None };
+        let place = book.place(slice);
+        if place.is_sink() || matches!(place, Place::Vessel(_)) {
+            return None;
+        }
+        let exposure = row.ever.zip(row.net).map(|(ever, net)| (ever.value.to_string(), net.value.to_string()));
+        let (state, tier) = (row.state.words().to_owned(), row.tier.word().to_owned());
+        let value = (state, tier, row.quantity.value.to_string(), row.unknown, exposure);
+        Some(((book.batch(row.batch).to_string(), place.to_string()), value))
+    });
+    slices.collect()
 }
 
 /// The number of a batch in a book.

@@ -174,6 +174,59 @@ fn same_traces(plant: &Plant) -> Option<String> {
     None
 }
 
+/// Recall scopes: which slices, how sure, how much, and what every party ever received.
+fn same_scopes(plant: &Plant) -> Option<String> {
+    let book: Book = engine::book_of(plant);
+    let naive = naive_of(plant);
+    for (bounds, naive_bounds) in some_bounds(plant) {
+        let question = Question::new(&book, bounds);
+        let settled = naive.settle(naive_bounds);
+        for (name, batch) in engine::batches(&question) {
+            let suspects = [book.batch(batch)];
+            let ours: BTreeMap<_, _> = engine::scoped(&question, batch)
+                .into_iter()
+                .map(|(key, (state, tier, quantity, unknown, exposure))| {
+                    let exposure = exposure.map(|(ever, net)| (fraction(&ever), fraction(&net)));
+                    (key, (state, tier, fraction(&quantity), unknown, exposure))
+                })
+                .collect();
+            let theirs = settled.recall(&suspects);
+            let mut theirs: BTreeMap<_, _> = theirs
+                .into_iter()
+                .filter(|((_, place), _)| !["run:", "sink:", "vessel:"].iter().any(|kind| place.starts_with(kind)))
+                .map(|(key, row)| {
+                    let tier = if row.cleared { "cleared" } else { tier_word(row.tier) };
+                    let exposure = key.1.starts_with("party:").then(|| ("0".to_owned(), "0".to_owned()));
+                    let nowhere = key.1 == "unplaced";
+                    let state = if nowhere { "unplaced" } else { row.state }.to_owned();
+                    (key, (state, tier.to_owned(), row.quantity.to_string(), row.unknown, exposure))
+                })
+                .filter(|(_, row)| row.2 != "0" || row.3)
+                .collect();
+            for ((reached, party), exposure) in settled.exposures(&suspects) {
+                let key = (reached.to_string(), format!("party:{party}"));
+                let arrived = exposure.ever != lotline_testkit::naive::number("0") || exposure.unknown;
+                if !arrived && !theirs.contains_key(&key) {
+                    continue;
+                }
+                // Where nothing is left, how sure its arrival was is asked of the traces.
+                let tier = ours.get(&key).map_or_else(|| "?".to_owned(), |row| row.1.clone());
+                let row = theirs
+                    .entry(key)
+                    .or_insert_with(|| ("with customer".to_owned(), tier.clone(), "0".to_owned(), false, None));
+                // The engine's row of a party is as sure as its surest arrival, in a container perhaps.
+                row.1 = if tier == "certain" { tier } else { row.1.clone() };
+                row.3 |= exposure.unknown;
+                row.4 = Some((exposure.ever.to_string(), exposure.net.to_string()));
+            }
+            if let Some(why) = differs(&format!("{bounds:?} scope of {name}"), &ours, &theirs) {
+                return Some(why);
+            }
+        }
+    }
+    None
+}
+
 fn tier_word(tier: lotline_testkit::naive::Tier) -> &'static str {
     match tier {
         lotline_testkit::naive::Tier::Certain => "certain",
@@ -227,6 +280,11 @@ fn balances_are_those_of_the_naive_model() {
 #[test]
 fn traces_are_those_of_the_naive_model() {
     hold("traces", same_traces);
+}
+
+#[test]
+fn scopes_are_those_of_the_naive_model() {
+    hold("scopes", same_scopes);
 }
 
 #[test]

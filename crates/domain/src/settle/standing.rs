@@ -114,22 +114,8 @@ impl Settler<'_> {
 
     /// When the goods in a container came to be where, and by which fact.
     pub(super) fn station_causes(&self, container: PlaceIx, as_of: i64) -> Vec<(i64, Option<PlaceIx>, FactIx)> {
-        // A container's place changes with its own stations and with those of what it stands in.
-        let mut changes: Vec<(i64, FactIx)> = Vec::new();
-        let mut around = vec![container];
-        let mut depth = 0;
-        while let Some(&at) = around.get(depth) {
-            for station in self.stations_before(at, Key::end_of(as_of)) {
-                changes.push((station.key.instant, station.key.fact));
-                if let Some(place) = station.place
-                    && self.book.place_kind(place) == PlaceKind::Container
-                    && !around.contains(&place)
-                {
-                    around.push(place);
-                }
-            }
-            depth += 1;
-        }
+        let mut changes: Vec<(i64, FactIx)> =
+            self.turns_around(container, Key::end_of(as_of)).into_iter().map(|key| (key.instant, key.fact)).collect();
         changes.sort_unstable();
         changes.dedup_by_key(|change| change.0);
         let mut stations: Vec<(i64, Option<PlaceIx>, FactIx)> = Vec::new();
@@ -140,6 +126,29 @@ impl Settler<'_> {
             }
         }
         stations
+    }
+
+    /// The steps before another one at which a container may have come elsewhere, in their order: its own
+    /// stations, and those of what it stood in.
+    pub(super) fn turns_around(&self, container: PlaceIx, before: Key) -> Vec<Key> {
+        let mut turns: Vec<Key> = Vec::new();
+        let mut around = vec![container];
+        let mut depth = 0;
+        while let Some(&at) = around.get(depth) {
+            for station in self.stations_before(at, before) {
+                turns.push(station.key);
+                if let Some(place) = station.place
+                    && self.book.place_kind(place) == PlaceKind::Container
+                    && !around.contains(&place)
+                {
+                    around.push(place);
+                }
+            }
+            depth += 1;
+        }
+        turns.sort_by(|a, b| self.order(a, b));
+        turns.dedup();
+        turns
     }
 
     fn stations_before(&self, container: PlaceIx, before: Key) -> Vec<Station> {

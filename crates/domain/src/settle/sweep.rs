@@ -106,6 +106,17 @@ pub(super) struct Sweep<'s, 'b> {
     exceptions: Vec<Exception>,
     /// What no slice explains: its other slices may, once all are known.
     wants: Vec<(Cause, PlaceIx, Option<i128>)>,
+    /// What was done to slices, step by step.
+    steps: Vec<(Key, Done)>,
+}
+
+/// What a step did to a slice.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Done {
+    /// It posted a flow in the book: its number in the settlement.
+    Posted(usize),
+    /// It ended what was unknown of a slice: it was emptied or counted.
+    Known(PlaceIx),
 }
 
 /// Below this many slices a linear look is faster than an index.
@@ -123,6 +134,7 @@ impl<'s, 'b> Sweep<'s, 'b> {
             flows: Vec::new(),
             exceptions: Vec::new(),
             wants: Vec::new(),
+            steps: Vec::new(),
         }
     }
 
@@ -389,6 +401,7 @@ impl<'s, 'b> Sweep<'s, 'b> {
             mark,
             alone,
         };
+        self.steps.push((cause.key, Done::Posted(self.flows.len())));
         self.flows.push(flow);
         if let Node::Place(place) = to
             && self.has_slice(place)
@@ -520,8 +533,17 @@ impl<'s, 'b> Sweep<'s, 'b> {
         if unknown {
             self.post(cause, Node::Place(place), Node::Place(to), None, Mark::Plain);
         }
-        self.slices[at].open_unknown = false;
-        self.slices[at].unknown = false;
+        self.is_known(cause, at);
+    }
+
+    /// Nothing of unknown quantity is in a slice any more.
+    fn is_known(&mut self, cause: Cause, at: usize) {
+        let slice = &mut self.slices[at];
+        if slice.unknown || slice.open_unknown {
+            self.steps.push((cause.key, Done::Known(slice.place)));
+        }
+        slice.open_unknown = false;
+        slice.unknown = false;
     }
 
     /// A book of unknown content is set: from or to `unexplained`, which explains itself.
@@ -549,11 +571,10 @@ impl<'s, 'b> Sweep<'s, 'b> {
         let at = self.slice(place);
         if self.slices[at].open_unknown {
             self.set_unknown(cause, place, counted);
-            self.slices[at].open_unknown = false;
-            self.slices[at].unknown = false;
+            self.is_known(cause, at);
             return;
         }
-        self.slices[at].unknown = false;
+        self.is_known(cause, at);
         let difference = counted - self.slices[at].balance;
         if difference == 0 {
             return;
@@ -567,6 +588,11 @@ impl<'s, 'b> Sweep<'s, 'b> {
             self.post(cause, Node::Place(book), Node::Place(place), Some(difference), Mark::Plain);
         }
         self.slices[at].disturbed = true;
+    }
+
+    /// What was done so far, in step order.
+    pub(super) fn take_steps(&mut self) -> Vec<(Key, Done)> {
+        std::mem::take(&mut self.steps)
     }
 
     /// Links for what was never paid, intervals that last, episodes.

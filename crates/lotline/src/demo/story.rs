@@ -660,44 +660,26 @@ struct Scoped {
 /// The customers of a scope who ever received something that is not cleared, also if it has left them again.
 fn customers(question: &Question<'_>, scope: &engine::Scope, answer: &Recall) -> BTreeMap<String, Share> {
     let mut found: BTreeMap<String, Share> = BTreeMap::new();
-    let concerned =
-        |row: &&(&engine::ScopeRow, &RecallRow)| row.1.ever_received.is_some() && row.0.tier != engine::Tier::Cleared;
-    let rows: Vec<(&engine::ScopeRow, &RecallRow)> = scope.rows.iter().zip(&answer.rows).collect();
-    for (row, told) in rows.iter().filter(concerned) {
-        let parties = match told.place.strip_prefix("party:") {
-            Some(party) => BTreeSet::from([party.to_owned()]),
-            None => been_at(question, row),
-        };
-        for party in parties {
-            let share = found.entry(party).or_default();
-            share.batches.insert(name(&told.batch));
-            told.ever_received.iter().for_each(|ever| share.ever.add(ever));
-            told.net.iter().for_each(|net| share.net.add(net));
-            share.tiers.insert(tier_word(told.tier));
-            // What has left a customer has its content elsewhere.
-            if told.state == State::WithCustomer {
-                let content = by_mass(question, row);
-                let amount = |value: Ratio| Amount::from(DomainAmount { value, unit: content.unit });
-                share.least.add(&amount(content.min));
-                content.expected.iter().for_each(|expected| share.expected.add(&amount(*expected)));
-                share.not_expected |= content.expected.is_none();
-                share.most.add(&amount(content.max));
-            }
-        }
+    for (row, told) in scope.rows.iter().zip(&answer.rows).filter(|(row, _)| row.tier != engine::Tier::Cleared) {
+        let Some(party) = told.place.strip_prefix("party:") else { continue };
+        let share = found.entry(party.to_owned()).or_default();
+        share.batches.insert(name(&told.batch));
+        told.ever_received.iter().for_each(|ever| share.ever.add(ever));
+        told.net.iter().for_each(|net| share.net.add(net));
+        share.tiers.insert(tier_word(told.tier));
+        // What has left a customer has its content elsewhere.
+        let content = by_mass(question, row);
+        let amount = |value: Ratio| Amount::from(DomainAmount { value, unit: content.unit });
+        share.least.add(&amount(content.min));
+        content.expected.iter().for_each(|expected| share.expected.add(&amount(*expected)));
+        share.not_expected |= content.expected.is_none();
+        share.most.add(&amount(content.max));
     }
     // Nobody has more of the suspects than there ever was of them.
     if let Some(all) = suspect_matter(question, scope) {
         found.values_mut().for_each(|share| share.most.at_most(all, Unit::KILOGRAM));
     }
     found
-}
-
-/// The customers at whom a container has stood.
-fn been_at(question: &Question<'_>, row: &engine::ScopeRow) -> BTreeSet<String> {
-    let book = question.book();
-    let stations = row.slice.map(|slice| question.settler().stations(slice, question.as_of())).unwrap_or_default();
-    let tops = stations.into_iter().filter_map(|(_, top)| top);
-    tops.filter(|top| book.place_kind(*top) == PlaceKind::Party).map(|top| party_name(&book.place(top))).collect()
 }
 
 /// The batches of a scope that are not cleared.

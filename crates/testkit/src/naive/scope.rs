@@ -112,7 +112,9 @@ impl Settled {
     fn exposures_of(&self, walk: &Walk) -> BTreeMap<(Batch, PartyId), Exposure> {
         let mut exposures: BTreeMap<(Batch, PartyId), Exposure> = BTreeMap::new();
         let mut crossing = |batch: &Batch, from: Option<&Place>, to: Option<&Place>, amount: Option<Number>| {
-            if from == to {
+            // What is counted, used up or thrown away at a party neither came there nor was returned.
+            let derived = [from, to].iter().any(|end| matches!(end, Some(Place::Sink(_))));
+            if from == to || derived {
                 return;
             }
             let known = amount.clone().unwrap_or_else(zero);
@@ -138,9 +140,8 @@ impl Settled {
         self.first_arrivals(walk, &mut crossing);
         for carried in &self.carried {
             for held in &carried.content {
-                let reached = walk.at(&held.batch, &held.place, walk.episode(&held.batch, &held.place, carried.at));
-                let affected =
-                    reached.is_some_and(|reached| reached.tier > Tier::Cleared && reached.moment <= carried.latest);
+                let episode = walk.episode(&held.batch, &held.place, carried.at);
+                let affected = walk.is_reached_by(&held.batch, &held.place, episode, carried.latest);
                 if affected && held.amount > zero() {
                     crossing(&held.batch, Some(&carried.from), Some(&carried.to), Some(held.amount.clone()));
                 }

@@ -284,6 +284,14 @@ impl<'a> Walk<'a> {
         reached.max_by_key(|reached| (reached.tier, std::cmp::Reverse(reached.moment)))
     }
 
+    /// Whether a spot is reached at least possibly, by a moment.
+    pub fn is_reached_by(&self, batch: &Batch, place: &Place, episode: usize, latest: Instant) -> bool {
+        let both = [false, true].map(|made| Spot { batch: batch.clone(), place: place.clone(), episode, made });
+        let moments = both.iter().filter_map(|spot| self.moments.get(spot));
+        let surer = moments.flat_map(|moments| &moments[Tier::Possible.index()..]);
+        surer.flatten().any(|moment| *moment <= latest)
+    }
+
     pub fn trace(&self, starts: &[Batch]) -> Trace {
         let mut trace = Trace::default();
         for (spot, moments) in &self.moments {
