@@ -452,9 +452,7 @@ impl<'a> Settler<'a> {
         if !self.book.has_pseudo() || self.book.is_pseudo(batch) {
             return Vec::new();
         }
-        let codes = self.book.codes_of(batch, self.known);
-        let pseudo = codes.into_iter().filter_map(|code| self.book.pseudo_of(code));
-        pseudo.filter(|pseudo| self.stands_for(*pseudo) == Some(batch)).collect()
+        self.pseudo_of(batch).into_iter().filter(|pseudo| self.stands_for(*pseudo) == Some(batch)).collect()
     }
 
     /// The ambiguous pseudo-batches that a batch is a candidate of.
@@ -462,9 +460,17 @@ impl<'a> Settler<'a> {
         if !self.book.has_pseudo() || self.book.is_pseudo(batch) {
             return Vec::new();
         }
-        let codes = self.book.codes_of(batch, self.known);
-        let pseudo = codes.into_iter().filter_map(|code| self.book.pseudo_of(code));
+        let pseudo = self.pseudo_of(batch).into_iter();
         pseudo.filter(|pseudo| self.ambiguous_candidates(*pseudo).contains(&batch)).collect()
+    }
+
+    /// The pseudo-batches of a batch's code and labels, each once: a label may repeat the code.
+    fn pseudo_of(&self, batch: BatchIx) -> Vec<BatchIx> {
+        let codes = self.book.codes_of(batch, self.known);
+        let mut pseudo: Vec<BatchIx> = codes.into_iter().filter_map(|code| self.book.pseudo_of(code)).collect();
+        pseudo.sort_unstable();
+        pseudo.dedup();
+        pseudo
     }
 
     /// The step key of a fact's leg.

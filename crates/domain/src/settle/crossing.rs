@@ -79,9 +79,8 @@ impl Settler<'_> {
                     continue;
                 }
                 let before = changes.iter().take_while(|(step, ..)| self.order(step, &key).is_lt());
-                let (held, unknown) = before.fold((0, false), |(held, unknown), (_, change, known)| {
-                    (held + change, known.unwrap_or(unknown))
-                });
+                let (held, unknown) = before
+                    .fold((0, false), |(held, unknown), (_, change, known)| (held + change, known.unwrap_or(unknown)));
                 let (at, latest) = (key.instant, self.book.fact(key.fact).latest());
                 let by = Passage::Carried(container);
                 let crossing = |amount| Crossing { amount, at, latest, from, to, by };

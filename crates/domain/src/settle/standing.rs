@@ -243,7 +243,8 @@ impl Settler<'_> {
             return;
         }
         let mut planned: Vec<(Key, Turn)> = Vec::new();
-        let (mut packed_with, mut moved): (Option<Key>, Option<Key>) = (None, None);
+        let mut moved: Option<Key> = None;
+        let mut packed: Option<(Key, First)> = None;
         for deed in self.book.deeds_of_place(container) {
             let row = self.book.deed_row(deed);
             let Deed::Move { to, how, .. } = row.deed else { continue };
@@ -251,14 +252,19 @@ impl Settler<'_> {
                 continue;
             }
             let key = self.key(row.fact, Phase::Draw, row.leg);
-            let first = if how == ContainerMove::PackedWith { &mut packed_with } else { &mut moved };
-            if first.is_none_or(|other| self.order(&key, &other).is_lt()) {
-                *first = Some(key);
+            let later = key.instant > self.as_of;
+            match how {
+                ContainerMove::PackedAt if !later => self.pack_first(&mut packed, key, First::At(to)),
+                ContainerMove::PackedWith if !later => self.pack_first(&mut packed, key, First::With),
+                ContainerMove::PackedAt | ContainerMove::PackedWith => {}
+                ContainerMove::Moved | ContainerMove::Seen if !self.can_stand(to) => continue,
+                _ if moved.is_none_or(|other| self.order(&key, &other).is_lt()) => moved = Some(key),
+                _ => {}
             }
             planned.push((key, Turn::Moved(to, how)));
         }
         let mut stations = Vec::new();
-        match self.first_packing(container, moved, packed_with) {
+        match self.first_packing(container, moved, packed) {
             Some(Packing::Stated(place)) => stations.push(Station { key: Key::BEGIN, place: Some(place) }),
             Some(Packing::Settled(key, flow)) => planned.push((key, Turn::Packed(flow))),
             None => {}
@@ -363,33 +369,36 @@ impl Settler<'_> {
         next
     }
 
+    fn pack_first(&self, first: &mut Option<(Key, First)>, key: Key, how: First) {
+        if first.is_none_or(|(other, _)| self.order(&key, &other).is_lt()) {
+            *first = Some((key, how));
+        }
+    }
+
     /// A container first seen by packing is where the packed goods are (ruling 28).
-    fn first_packing(&self, container: PlaceIx, moved: Option<Key>, packed_with: Option<Key>) -> Option<Packing> {
-        let mut first: Option<(Key, FlowIx)> = None;
+    fn first_packing(
+        &self,
+        container: PlaceIx,
+        moved: Option<Key>,
+        mut packed: Option<(Key, First)>,
+    ) -> Option<Packing> {
         for flow in self.book.flows_to(EndKind::Place(container)) {
             let row = self.book.stated(flow);
             let later = self.book.fact(row.fact).instant > self.as_of;
-            if !row.packs || later || !self.book.in_force(row.fact, self.known) {
-                continue;
+            if row.packs && !later && self.book.in_force(row.fact, self.known) {
+                self.pack_first(&mut packed, self.key(row.fact, row.phase, row.leg), First::Goods(flow));
             }
-            let key = self.key(row.fact, row.phase, row.leg);
-            if first.as_ref().is_none_or(|(other, _)| self.order(&key, other) == Ordering::Less) {
-                first = Some((key, flow));
-            }
-        }
-        let (key, flow) = first?;
-        // An earlier packing of containers alone was the first.
-        if packed_with.is_some_and(|with| with.fact != key.fact && self.order(&with, &key) == Ordering::Less) {
-            return None;
         }
         // Where a place is stated the container stood there all along; else only settlement can tell.
-        if let Some(place) = self.packed_stated(flow) {
-            return Some(Packing::Stated(place));
+        match packed? {
+            (_, First::At(place)) => Some(Packing::Stated(place)),
+            (_, First::With) => None,
+            (key, First::Goods(flow)) => match self.packed_stated(flow) {
+                Some(place) => Some(Packing::Stated(place)),
+                None if moved.is_some_and(|moved| self.order(&moved, &key).is_lt()) => None,
+                None => Some(Packing::Settled(key, flow)),
+            },
         }
-        if moved.is_some_and(|moved| self.order(&moved, &key) == Ordering::Less) {
-            return None;
-        }
-        Some(Packing::Settled(key, flow))
     }
 
     fn packed_stated(&self, flow: FlowIx) -> Option<PlaceIx> {
@@ -453,6 +462,17 @@ impl Settler<'_> {
         let Some(said) = said else { return false };
         !(self.lies_in(stands, said, key) || self.lies_in(said, stands, key))
     }
+}
+
+/// What a container was first packed with.
+#[derive(Debug, Clone, Copy)]
+enum First {
+    /// With goods.
+    Goods(FlowIx),
+    /// With containers, at a stated place.
+    At(PlaceIx),
+    /// With containers.
+    With,
 }
 
 /// Where the first packing of a container puts it.

@@ -69,12 +69,13 @@ impl Settled {
                 continue;
             }
             let now = walk.episode(batch, place, self.bounds.as_of.unwrap_or(Instant::MAX));
-            let cleared = walk.at(batch, place, now).is_none_or(|reached| reached.tier == Tier::Cleared);
+            let now = walk.at(batch, place, now).filter(|reached| reached.tier > Tier::Cleared);
+            let (tier, cleared) = now.map_or((reached.tier, true), |now| (now.tier, false));
             let stands = self.standing.root(place);
             let state = state(&stands);
             rows.insert(
                 key,
-                Row { tier: reached.tier, state, cleared, quantity, unknown: book.unknown, stands, exposure },
+                Row { tier, state, cleared, quantity, unknown: book.unknown, stands, exposure },
             );
         }
         self.run_rows(&walk, &mut rows);
