@@ -129,14 +129,21 @@ pub struct Slice {
     pub first_in: i64,
     /// Since when the balance has been above zero.
     pub arrived: i64,
-    /// Ends of episodes: instants at whose end an undisturbed book was zero.
+    /// Ends of episodes: instants at whose end the book was zero or less, and something had been there.
     pub zeros: Box<[i64]>,
     /// Something of unknown quantity went in or out.
     pub unknown: bool,
     /// It is picked from, or entered by a pick.
     pub assumed: bool,
-    /// Its book cannot prove that it was ever empty.
-    pub disturbed: bool,
+    /// Since when its book cannot prove that it is empty, microseconds; `None` is never.
+    pub disturbed: Option<i64>,
+}
+
+impl Slice {
+    /// True when its book proves nothing about what leaves at an instant.
+    pub fn is_disturbed_by(&self, instant: i64) -> bool {
+        self.disturbed.is_some_and(|since| since <= instant)
+    }
 }
 
 /// What kind of discrepancy.

@@ -252,7 +252,7 @@ impl Contents {
         if let Node::Place(place) = flow.to
             && settled.slice(place).is_some()
         {
-            let disturbed = settled.slice(place).is_none_or(|slice| slice.disturbed);
+            let disturbed = settled.slice(place).is_none_or(|slice| slice.disturbed.is_some());
             let slice = self.slices.entry((batch, place)).or_insert(SliceContent::EMPTY);
             slice.sure &= !disturbed;
             slice.balance = slice.balance.add(value).unwrap_or(slice.balance);
@@ -274,7 +274,7 @@ impl Contents {
     }
 
     fn out_of_slice(&mut self, settled: &Settlement, place: PlaceIx, flow: &Settled, value: Ratio) -> Option<Part> {
-        let disturbed = settled.slice(place).is_none_or(|slice| slice.disturbed);
+        let disturbed = settled.slice(place).is_none_or(|slice| slice.disturbed.is_some());
         let slice = self.slices.entry((settled.batch, place)).or_insert(SliceContent::EMPTY);
         slice.sure &= !disturbed;
         let before = *slice;

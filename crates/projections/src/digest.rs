@@ -104,7 +104,7 @@ impl Teller<'_> {
                     line.maybe(question.settler().place_at(slice.place, Instant::MAX.0), Line::place);
                     line.ratio(settlement.measure.value(slice.balance));
                     line.unit(settlement.measure.base);
-                    line.flags([slice.unknown, slice.assumed, slice.disturbed]);
+                    line.flags([slice.unknown, slice.assumed, slice.disturbed.is_some()]);
                     if let Some(covers) = self.covers {
                         let holds =
                             question.settler().holds_on(covers, settlement.batch, slice.place, Instant::MAX.0 - 1);

@@ -148,8 +148,24 @@ pub struct Trace {
 
 impl Trace {
     /// How a slice is reached in the episode that an instant is in; `None` when it is not.
-    pub(crate) fn reached_at(&self, settled: &Settlement, place: PlaceIx, at: i64) -> Option<&Reached> {
-        self.episodes.get(&(settled.batch, place, episode(settled, place, at)))
+    pub(crate) fn reached_at(&self, settled: &Settlement, place: PlaceIx, at: i64) -> Option<Reached> {
+        let now = episode(settled, place, at);
+        let reached = self.episodes.get(&(settled.batch, place, now)).copied();
+        let doubtful = settled.slice(place).is_some_and(|slice| slice.is_disturbed_by(at));
+        if !doubtful {
+            return reached;
+        }
+        // By a doubtful book what was there before may be there still.
+        let mut all = reached.unwrap_or(Reached::NEVER);
+        let earlier = (0..now).filter_map(|episode| self.episodes.get(&(settled.batch, place, episode)));
+        for known in earlier {
+            let [cleared, possible, certain] = known.moments;
+            let possible = [possible, certain].into_iter().flatten().min();
+            let better = |new: Option<i64>, old: Option<i64>| new.into_iter().chain(old).min();
+            all.moments[0] = better(cleared, all.moments[0]);
+            all.moments[1] = better(possible, all.moments[1]);
+        }
+        (all != Reached::NEVER).then_some(all)
     }
 }
 
@@ -597,10 +613,16 @@ fn forward_tier(settled: &Settlement, state: &State, flow: &Settled) -> Option<T
         return None;
     }
     if leaves > state.episode {
-        return Some(Tier::Cleared);
+        return Some(behind_zero(settled, state, flow.at));
     }
     let sure = flow.at > moment || (flow.at == moment && flow.alone);
     Some(if sure { state.tier } else { state.tier.min(Tier::Possible) })
+}
+
+/// What leaves after the slice was empty is cleared; by a doubtful book, it is possible (ruling 23).
+fn behind_zero(settled: &Settlement, state: &State, leaves: i64) -> Tier {
+    let doubtful = settled.slice(state.place).is_some_and(|slice| slice.is_disturbed_by(leaves));
+    if doubtful { state.tier.min(Tier::Possible) } else { Tier::Cleared }
 }
 
 /// The tier of a step into a slice as seen from where it left; `None` when it is not followed.
@@ -614,7 +636,7 @@ fn back_tier(settled: &Settlement, state: &State, flow: &Settled) -> Option<Tier
     }
     match enters.cmp(&state.episode) {
         std::cmp::Ordering::Greater => None,
-        std::cmp::Ordering::Less => Some(Tier::Cleared),
+        std::cmp::Ordering::Less => Some(behind_zero(settled, state, state.limit.div_euclid(2))),
         std::cmp::Ordering::Equal => Some(state.tier),
     }
 }

@@ -14,6 +14,8 @@ use super::{Exception, ExceptionKind, Key, Mark, Measure, Node, Settled, Settlem
 #[derive(Debug, Clone, Copy)]
 struct Debt {
     at: i64,
+    /// When the slice went below zero.
+    since: i64,
     latest: i64,
     amount: i128,
     fact: FactIx,
@@ -30,10 +32,17 @@ pub(super) struct State {
     pub(super) open_unknown: bool,
     unknown: bool,
     assumed: bool,
-    disturbed: bool,
+    /// What is in it came by an assumed pick, or from where something did.
+    entered: bool,
+    /// Since when its book is doubtful.
+    disturbed: Option<i64>,
     debts: VecDeque<Debt>,
+    /// Debts that nothing explains: a count or the like made them up.
+    unexplained: Vec<Debt>,
     negative_since: Option<(i64, FactIx, i128)>,
     zeros: Vec<i64>,
+    /// Something came in since the last zero.
+    filled: bool,
     instant: i64,
     before: i128,
     before_unknown: bool,
@@ -49,10 +58,13 @@ impl State {
             open_unknown: false,
             unknown: false,
             assumed: false,
-            disturbed: false,
+            entered: false,
+            disturbed: None,
             debts: VecDeque::new(),
+            unexplained: Vec::new(),
             negative_since: None,
             zeros: Vec::new(),
+            filled: false,
             instant: i64::MIN,
             before: 0,
             before_unknown: false,
@@ -80,9 +92,15 @@ impl State {
     }
 
     fn close_instant(&mut self) {
-        if self.balance == 0 && !self.open_unknown && self.first_in != i64::MAX {
+        if self.balance <= 0 && !self.open_unknown && self.filled {
             self.zeros.push(self.instant);
+            self.filled = false;
         }
+    }
+
+    /// From an instant on its book proves nothing any more.
+    fn disturb(&mut self, at: i64) {
+        self.disturbed = Some(self.disturbed.map_or(at, |since| since.min(at)));
     }
 }
 
@@ -271,13 +289,10 @@ impl<'s, 'b> Sweep<'s, 'b> {
         }
     }
 
-    /// What comes from outside, a run or a vessel pays what `unplaced` owes; `free` paid no other debt.
+    /// What is new in the book pays what `unplaced` owes: from a supplier, a run, a vessel. `free` paid no other debt.
     fn pay_unplaced(&mut self, cause: Cause, from: Node, to: Node, free: i128) {
         let Node::Place(entered) = to else { return };
-        if let Node::Place(place) = from
-            && self.has_slice(place)
-            && self.settler.inside(place, cause.key)
-        {
+        if matches!(from, Node::Place(place) if self.kind(place) != PlaceKind::Vessel) {
             return;
         }
         let unplaced = self.settler.special.unplaced;
@@ -316,25 +331,42 @@ impl<'s, 'b> Sweep<'s, 'b> {
     /// Possible links from every slice reached by then.
     fn link_from_all(&mut self, cause: Cause, to: Node, amount: Option<i128>) {
         let at = cause.key.instant;
-        let reached: Vec<PlaceIx> = self.slices.iter().filter(|s| s.first_in <= at).map(|s| s.place).collect();
-        for place in reached {
-            if Node::Place(place) != to {
-                self.link(cause, Node::Place(place), to, amount, at);
+        for place in self.reached_between(i64::MIN, at) {
+            self.link(cause, Node::Place(place), to, amount, at);
+        }
+    }
+
+    /// A debt that nothing paid may be of every slice reached by then: from the start of the negative
+    /// interval, or for slices that were reached in the course of it from the debt's own moment.
+    fn link_debt(&mut self, debt: &Debt, place: PlaceIx) {
+        for (after, at) in [(i64::MIN, debt.since), (debt.since, debt.at)] {
+            let cause = Cause { key: Key::end_of(at), fact: debt.fact, stated: None, latest: debt.latest };
+            for from in self.reached_between(after, at) {
+                self.link(cause, Node::Place(from), Node::Place(place), Some(debt.amount), at);
             }
         }
     }
 
+    /// The slices first reached after one instant and not after another one.
+    fn reached_between(&self, after: i64, until: i64) -> Vec<PlaceIx> {
+        let within = |first_in: i64| first_in <= until && (first_in > after || after == i64::MIN);
+        self.slices.iter().filter(|slice| within(slice.first_in)).map(|slice| slice.place).collect()
+    }
+
     fn link(&mut self, cause: Cause, from: Node, to: Node, amount: Option<i128>, at: i64) {
+        if from == to {
+            return;
+        }
         if let Node::Place(place) = to
             && self.has_slice(place)
         {
             let slice = self.slice(place);
-            self.slices[slice].disturbed = true;
+            self.slices[slice].disturb(at);
         }
         if let Node::Place(place) = from
             && let Some(slice) = self.find(place)
         {
-            self.slices[slice].disturbed = true;
+            self.slices[slice].disturb(at);
         }
         self.flows.push(Settled {
             amount,
@@ -379,6 +411,7 @@ impl<'s, 'b> Sweep<'s, 'b> {
         }
         let at = cause.key.instant;
         let mut alone = true;
+        let mut moved_on = mark == Mark::Assumed;
         if let Node::Place(place) = from
             && self.has_slice(place)
         {
@@ -386,7 +419,10 @@ impl<'s, 'b> Sweep<'s, 'b> {
             self.slices[slice].enter(at);
             alone = self.slices[slice].before == 0 && !self.slices[slice].before_unknown;
             // A fact dated by day does not say what was there before or after it.
-            self.slices[slice].disturbed |= cause.latest != at;
+            if cause.latest != at {
+                self.slices[slice].disturb(at);
+            }
+            moved_on |= self.slices[slice].entered;
             self.withdraw(slice, cause, amount, mark);
         }
         let flow = Settled {
@@ -408,7 +444,11 @@ impl<'s, 'b> Sweep<'s, 'b> {
         {
             let slice = self.slice(place);
             self.slices[slice].enter(at);
-            self.slices[slice].disturbed |= cause.latest != at;
+            if cause.latest != at {
+                self.slices[slice].disturb(at);
+            }
+            self.slices[slice].assumed |= moved_on;
+            self.slices[slice].entered |= moved_on;
             let paid = self.deposit(slice, &flow);
             if let Some(amount) = amount {
                 self.pay_unplaced(cause, from, to, amount - paid);
@@ -427,11 +467,11 @@ impl<'s, 'b> Sweep<'s, 'b> {
         let state = &mut self.slices[slice];
         if mark == Mark::Assumed {
             state.assumed = true;
-            state.disturbed = true;
+            state.disturb(at);
         }
         let Some(amount) = amount else {
             state.unknown = true;
-            state.disturbed = true;
+            state.disturb(at);
             return;
         };
         let had = state.balance.max(0);
@@ -439,8 +479,9 @@ impl<'s, 'b> Sweep<'s, 'b> {
         if state.open_unknown || amount <= had {
             return;
         }
-        state.disturbed = true;
-        state.debts.push_back(Debt { at, latest, amount: amount - had, fact });
+        state.disturb(at);
+        let since = state.negative_since.map_or(at, |(since, ..)| since);
+        state.debts.push_back(Debt { at, since, latest, amount: amount - had, fact });
         if state.negative_since.is_none() {
             state.negative_since = Some((at, fact, amount - had));
         } else if let Some(interval) = &mut state.negative_since {
@@ -451,19 +492,21 @@ impl<'s, 'b> Sweep<'s, 'b> {
     /// Returns how much of it paid debts.
     fn deposit(&mut self, slice: usize, flow: &Settled) -> i128 {
         let at = flow.at;
+        // What a count or the like makes up explains nothing.
+        let explains = !matches!(flow.from, Node::Place(place) if self.kind(place) == PlaceKind::Sink);
         let state = &mut self.slices[slice];
         if state.balance <= 0 && !state.open_unknown {
             state.arrived = at;
         }
         state.first_in = state.first_in.min(at);
+        state.filled = true;
         if flow.mark == Mark::Assumed {
-            state.assumed = true;
-            state.disturbed = true;
+            state.disturb(at);
         }
         let Some(amount) = flow.amount else {
             state.unknown = true;
             state.open_unknown = true;
-            state.disturbed = true;
+            state.disturb(at);
             return 0;
         };
         state.balance += amount;
@@ -475,8 +518,11 @@ impl<'s, 'b> Sweep<'s, 'b> {
             let pays = left.min(debt.amount);
             debt.amount -= pays;
             left -= pays;
-            if debt.at < at {
-                paid.push(Settled { amount: Some(pays), counts_from: debt.at, mark: Mark::Repays, ..*flow });
+            if !explains {
+                state.unexplained.push(Debt { amount: pays, ..*debt });
+            } else if debt.since < at {
+                state.first_in = state.first_in.min(debt.since);
+                paid.push(Settled { amount: Some(pays), counts_from: debt.since, mark: Mark::Repays, ..*flow });
             }
             if debt.amount == 0 {
                 state.debts.pop_front();
@@ -587,7 +633,7 @@ impl<'s, 'b> Sweep<'s, 'b> {
             self.wants.push((cause, place, Some(difference)));
             self.post(cause, Node::Place(book), Node::Place(place), Some(difference), Mark::Plain);
         }
-        self.slices[at].disturbed = true;
+        self.slices[at].disturb(cause.key.instant);
     }
 
     /// What was done so far, in step order.
@@ -603,10 +649,10 @@ impl<'s, 'b> Sweep<'s, 'b> {
         for at in 0..self.slices.len() {
             self.end_negative(at, None);
             let place = self.slices[at].place;
-            for debt in std::mem::take(&mut self.slices[at].debts) {
-                let key = Key::end_of(debt.at);
-                let cause = Cause { key, fact: debt.fact, stated: None, latest: debt.latest };
-                self.link_from_all(cause, Node::Place(place), Some(debt.amount));
+            let mut debts = std::mem::take(&mut self.slices[at].unexplained);
+            debts.extend(std::mem::take(&mut self.slices[at].debts));
+            for debt in debts {
+                self.link_debt(&debt, place);
             }
         }
         let mut slices: Vec<Slice> = Vec::with_capacity(self.slices.len());
@@ -616,13 +662,12 @@ impl<'s, 'b> Sweep<'s, 'b> {
                 continue;
             }
             state.close_instant();
-            let zeros = if state.disturbed { Vec::new() } else { state.zeros };
             slices.push(Slice {
                 balance: state.balance,
                 place: state.place,
                 first_in: state.first_in,
                 arrived: state.arrived,
-                zeros: zeros.into_boxed_slice(),
+                zeros: state.zeros.into_boxed_slice(),
                 unknown: state.unknown,
                 assumed: state.assumed,
                 disturbed: state.disturbed,
