@@ -12,7 +12,7 @@ mod rows;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::command::{Body, Recorded};
+use crate::command::{Body, Recorded, Rule};
 use crate::effect::{Effect, Flow, Origin, Target};
 use crate::fact::{Correction, Destination, Event, Fact, FactorScope, HoldTarget, ReleaseTarget};
 use crate::id::{BatchRef, EventId, Place, RunId, Sink};
@@ -23,8 +23,8 @@ pub use self::export::{LoadError, Mark, NameTable, Parts, TextColumn};
 use self::look::chain;
 use self::names::{NameIx, Names, Rows};
 pub use self::rows::{
-    BatchIx, BatchRow, CorrectionKind, Deed, DeedIx, DeedRow, End, EndKind, FactIx, FactRow, FlowExtra, FlowIx,
-    FlowRow, NONE, NameNo, PlaceIx, PlaceKind, PlaceRow, RunIx, RunRow,
+    BatchIx, BatchRow, ConflictRow, CorrectionKind, Deed, DeedIx, DeedRow, End, EndKind, FactIx, FactRow, FlowExtra,
+    FlowIx, FlowRow, NONE, NameNo, PlaceIx, PlaceKind, PlaceRow, RunIx, RunRow,
 };
 
 /// The bounds of a question: known up to a commit, effective up to an instant.
@@ -92,6 +92,7 @@ pub struct Book {
     holds: Vec<DeedIx>,
     master: Vec<DeedIx>,
     labels: Vec<DeedIx>,
+    conflicts: Vec<ConflictRow>,
     /// Batches by code: the last one of each code, and for each batch the one before it.
     last_of_code: Vec<u32>,
     next_of_code: Vec<u32>,
@@ -134,10 +135,19 @@ impl Book {
         std::mem::take(&mut self.touched)
     }
 
-    /// Folds one recorded event. Refusals have no effects; a second event with a known id has none either.
+    /// Folds one recorded event. Refusals have no effects, but a conflict with a fact is remembered beside
+    /// it; a second event with a known id has no effects either.
     pub fn apply(&mut self, recorded: &Recorded) {
         self.head = Some((recorded.commit, recorded.position));
-        let Body::Fact { event, .. } = &recorded.body else { return };
+        let event = match &recorded.body {
+            Body::Fact { event, .. } => event,
+            Body::Refused { rejection, .. } => {
+                if let Rule::Conflict { first } = rejection.rule {
+                    self.conflict(recorded.commit, first);
+                }
+                return;
+            }
+        };
         let id = self.event_id(&event.id);
         if self.fact_of_id[id.0 as usize] != NONE {
             return;
@@ -157,6 +167,21 @@ impl Book {
         for effect in event.effects() {
             self.effect(fact, effect);
         }
+    }
+
+    /// What was refused because a fact has its id with other content. Where that was refused too, there is no fact.
+    fn conflict(&mut self, commit: CommitNo, first: Position) {
+        let at = self.facts.partition_point(|row| row.position < first.0);
+        if self.facts.get(at).is_some_and(|row| row.position == first.0) {
+            let fact = FactIx(u32::try_from(at).expect("fewer than 2^32 facts"));
+            self.conflicts.push(ConflictRow { commit: commit.0, fact });
+        }
+    }
+
+    /// The facts that something known at a commit was refused for: it had the same id and other content.
+    pub fn conflicts_known(&self, known: CommitNo) -> impl Iterator<Item = FactIx> {
+        let many = self.conflicts.partition_point(|row| row.commit <= known.0);
+        self.conflicts[..many].iter().map(|row| row.fact)
     }
 
     fn fact_row(&mut self, recorded: &Recorded, event: &Event, id: NameIx) -> FactRow {

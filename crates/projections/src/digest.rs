@@ -61,6 +61,8 @@ impl ReadModel {
             );
             answers.extend(teller.each(count(book.place_count()), |question, at| teller.vessel(question, PlaceIx(at))));
         }
+        let conflicts = book.conflicts_known(bounds.known);
+        answers.extend(conflicts.map(|fact| *blake3::hash(book.event_id_text(fact).as_bytes()).as_bytes()));
         answers.sort_unstable();
         let mut hasher = blake3::Hasher::new();
         hasher.update(kind.word().as_bytes());

@@ -24,6 +24,7 @@ pub fn exceptions(question: &Question<'_>) -> Vec<Exception> {
         found.extend(question.vessel(vessel).exceptions.iter().cloned());
     }
     found.extend(of_corrections(question));
+    found.extend(conflicts(question));
     found.extend(future_dates(question));
     found.sort_by_key(|found| (found.kind, found.at, found.cause, found.batch, found.place));
     found.dedup_by(|a, b| (a.kind, a.batch, a.place, a.cause) == (b.kind, b.batch, b.place, b.cause));
@@ -105,6 +106,14 @@ fn of_corrections(question: &Question<'_>) -> Vec<Exception> {
         }
     }
     found
+}
+
+/// One for every fact whose id came again with other content; what was refused is in the ledger.
+fn conflicts(question: &Question<'_>) -> Vec<Exception> {
+    let book = question.book();
+    let facts = book.conflicts_known(question.bounds().known);
+    let found = facts.map(|fact| plain(ExceptionKind::Conflict, None, fact, book.fact(fact).instant));
+    found.filter(|found| found.at <= question.as_of()).collect()
 }
 
 fn future_dates(question: &Question<'_>) -> Vec<Exception> {

@@ -14,7 +14,7 @@ use thiserror::Error;
 
 pub(crate) use self::deed::DeedForm;
 pub(crate) use self::row::{
-    BatchForm, ChangeForm, CommitForm, CursorForm, FactForm, FlowForm, PlaceForm, RunForm, Units,
+    BatchForm, ChangeForm, CommitForm, ConflictForm, CursorForm, FactForm, FlowForm, PlaceForm, RunForm, Units,
 };
 
 /// A column of a read model.
@@ -32,6 +32,7 @@ pub(crate) enum Column {
     Deeds = 9,
     Commits = 10,
     Changes = 11,
+    Conflicts = 12,
 }
 
 impl fmt::Display for Column {
@@ -48,12 +49,13 @@ impl fmt::Display for Column {
             Self::Deeds => "deeds",
             Self::Commits => "commits",
             Self::Changes => "changes",
+            Self::Conflicts => "conflicts",
         })
     }
 }
 
 impl Column {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Words,
         Self::Codes,
         Self::EventIds,
@@ -65,6 +67,7 @@ impl Column {
         Self::Deeds,
         Self::Commits,
         Self::Changes,
+        Self::Conflicts,
     ];
 
     /// Its place among all.

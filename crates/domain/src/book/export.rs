@@ -10,8 +10,8 @@ use crate::time::{CommitNo, Position};
 
 use super::names::{Names, Rows};
 use super::rows::{
-    BatchIx, BatchRow, CorrectionKind, Deed, DeedIx, DeedRow, End, EndKind, FactIx, FactRow, FlowExtra, FlowIx,
-    FlowRow, NONE, NameNo, PlaceIx, PlaceKind, PlaceRow, RunIx, RunRow,
+    BatchIx, BatchRow, ConflictRow, CorrectionKind, Deed, DeedIx, DeedRow, End, EndKind, FactIx, FactRow, FlowExtra,
+    FlowIx, FlowRow, NONE, NameNo, PlaceIx, PlaceKind, PlaceRow, RunIx, RunRow,
 };
 use super::{Book, Touched};
 
@@ -47,6 +47,8 @@ pub struct Mark {
     pub flows: usize,
     /// Deeds.
     pub deeds: usize,
+    /// Conflicts.
+    pub conflicts: usize,
 }
 
 /// Distinct texts, one behind the other.
@@ -95,6 +97,8 @@ pub struct Parts {
     pub extras: Vec<(FlowIx, FlowExtra)>,
     /// Deeds, in order of their facts.
     pub deeds: Vec<DeedRow>,
+    /// Conflicts, in order of their commits.
+    pub conflicts: Vec<ConflictRow>,
     /// The last commit and position that were folded.
     pub head: Option<(CommitNo, Position)>,
     /// As [`Book::without_statuses`].
@@ -145,6 +149,7 @@ impl Book {
             facts: self.facts.len(),
             flows: self.flows.len(),
             deeds: self.deeds.len(),
+            conflicts: self.conflicts.len(),
         }
     }
 
@@ -216,6 +221,11 @@ impl Book {
     pub fn deed_rows(&self, range: Range<usize>) -> &[DeedRow] {
         &self.deeds[range]
     }
+
+    /// Conflicts by number.
+    pub fn conflict_rows(&self, range: Range<usize>) -> &[ConflictRow] {
+        &self.conflicts[range]
+    }
 }
 
 /// In.
@@ -267,6 +277,7 @@ impl Book {
             holds: deed_chains.holds,
             master: deed_chains.master,
             labels: deed_chains.labels,
+            conflicts: parts.conflicts,
             without_statuses: parts.without_statuses,
             head: parts.head,
             touched: Touched::default(),
@@ -411,6 +422,7 @@ impl Parts {
         })?;
         all("extras", &self.extras, |(flow, _)| flow.at() < self.flows.len())?;
         all("deeds", &self.deeds, |row| self.has_fact(row.fact) && self.has_deed(&row.deed, &word, &code))?;
+        all("conflicts", &self.conflicts, |row| self.has_fact(row.fact))?;
         all("corrections", &self.corrected_at, |(fact, _)| {
             self.facts.get(fact.at()).is_some_and(|row| row.correction != CorrectionKind::None)
         })?;
@@ -423,6 +435,9 @@ impl Parts {
         }
         if !self.deeds.is_sorted_by_key(|row| row.fact) {
             return Err(LoadError::Order { column: "deeds" });
+        }
+        if !self.conflicts.is_sorted_by_key(|row| row.commit) {
+            return Err(LoadError::Order { column: "conflicts" });
         }
         if !self.corrected_at.is_sorted_by(|a, b| a.0 < b.0) {
             return Err(LoadError::Order { column: "corrections" });

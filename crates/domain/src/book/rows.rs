@@ -405,6 +405,15 @@ pub struct DeedRow {
     pub deed: Deed,
 }
 
+/// A refusal for a fact's sake: the same id, other content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConflictRow {
+    /// The commit that it was refused in.
+    pub commit: u64,
+    /// The fact that was recorded first.
+    pub fact: FactIx,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

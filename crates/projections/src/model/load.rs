@@ -2,8 +2,8 @@
 
 use bincode::Decode;
 use lotline_domain::book::{
-    BatchIx, BatchRow, Book, DeedRow, End, FactIx, FactRow, FlowExtra, FlowIx, FlowRow, Parts, PlaceRow, RunRow,
-    TextColumn,
+    BatchIx, BatchRow, Book, ConflictRow, DeedRow, End, FactIx, FactRow, FlowExtra, FlowIx, FlowRow, Parts, PlaceRow,
+    RunRow, TextColumn,
 };
 use lotline_domain::effect::Phase;
 use lotline_domain::time::{CommitNo, Position};
@@ -12,7 +12,8 @@ use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterato
 use crate::changes::Changes;
 use crate::cursor::{CommitHash, Cursor, LedgerId};
 use crate::pages::{
-    BatchForm, ChangeForm, Column, CommitForm, CursorForm, DeedForm, FactForm, FlowForm, PlaceForm, RunForm, Units,
+    BatchForm, ChangeForm, Column, CommitForm, ConflictForm, CursorForm, DeedForm, FactForm, FlowForm, PlaceForm,
+    RunForm, Units,
 };
 use crate::store::{Doubt, ReadPage, Store};
 
@@ -159,6 +160,9 @@ impl Columns<'_> {
             facts,
             corrected_at,
             deeds: self.rows(Column::Deeds, |form: DeedForm| -> Option<DeedRow> { form.row(&mut units) })?,
+            conflicts: self.rows(Column::Conflicts, |form: ConflictForm| {
+                Some(ConflictRow { commit: form.0, fact: FactIx(form.1) })
+            })?,
             ..Parts::default()
         };
         let recorded = self.rows(Column::Commits, |form: CommitForm| Some(form.0))?;

@@ -4,7 +4,7 @@ use bincode::Encode;
 use lotline_domain::book::{FactIx, FlowIx, NameNo, NameTable};
 
 use crate::pages::{
-    BatchForm, Column, CommitForm, CursorForm, DeedForm, Draft, FactForm, FlowForm, PlaceForm, RunForm,
+    BatchForm, Column, CommitForm, ConflictForm, CursorForm, DeedForm, Draft, FactForm, FlowForm, PlaceForm, RunForm,
 };
 use crate::store::{NewPage, SaveError, Store, Writing};
 
@@ -53,6 +53,10 @@ fn column_pages(model: &ReadModel, store: &Store, column: Column, writing: &mut 
             cut.rows(rows.map(|(row, flow)| FlowForm::of(row, book.extra(flow))))?;
         }
         Column::Deeds => cut.rows(book.deed_rows(from..mark.deeds).iter().map(DeedForm::of))?,
+        Column::Conflicts => {
+            let rows = book.conflict_rows(from..mark.conflicts).iter();
+            cut.rows(rows.map(|row| ConflictForm(row.commit, row.fact.0)))?;
+        }
         Column::Commits => cut.rows(model.recorded[from..].iter().map(|micros| CommitForm(*micros)))?,
         Column::Changes => cut.rows(model.changes.rows_from(first).iter().copied())?,
     }

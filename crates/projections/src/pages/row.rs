@@ -269,6 +269,10 @@ pub(super) fn phase(number: u8) -> Option<Phase> {
 #[derive(Debug, Encode, Decode)]
 pub(crate) struct CommitForm(pub(crate) i64);
 
+/// A refusal for a fact's sake: its commit, and the number of the fact.
+#[derive(Debug, Encode, Decode)]
+pub(crate) struct ConflictForm(pub(crate) u64, pub(crate) u32);
+
 /// What a commit touched last: a kind, a number, and the commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct ChangeForm {
