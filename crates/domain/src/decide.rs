@@ -301,10 +301,7 @@ impl Decision<'_, '_> {
             _ => return false,
         };
         let Some(party) = self.book().find_place(&Place::Party(to.clone())) else { return false };
-        self.book().flows_of_batch(batch).any(|flow| {
-            let row = self.book().stated(flow);
-            row.from.kind() == EndKind::Supply(party) && self.in_force(row.fact)
-        })
+        self.settler.is_supplied_by(batch, party)
     }
 
     fn covers(&self) -> &Covers {

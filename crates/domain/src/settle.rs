@@ -8,6 +8,7 @@ mod crossing;
 mod hold;
 mod master;
 mod measure;
+mod reuse;
 mod run;
 mod standing;
 mod sweep;

@@ -51,6 +51,22 @@ impl Content {
         Self { min: Ratio::ZERO, expected: None, max, unit, grade: Grade::Sound }
     }
 
+    /// What of a part of the whole is suspect, when it is known of the whole: all of it may be in the rest.
+    pub(crate) fn within(self, whole: Amount, part: Amount) -> Self {
+        let value = part.value.max(Ratio::ZERO);
+        let all = self.min == self.max && self.max == whole.value;
+        if all {
+            return Self::all_of(value, part.unit);
+        }
+        let any = Self::up_to(value, part.unit);
+        if whole.unit != part.unit || whole.value.is_zero() {
+            return any;
+        }
+        let share = |expected: Ratio| expected.mul(value)?.div(whole.value);
+        let min = whole.value.sub(self.min).and_then(|clean| value.sub(clean)).unwrap_or(Ratio::ZERO);
+        Self { min: min.max(Ratio::ZERO), expected: self.expected.and_then(share), max: self.max.min(value), ..any }
+    }
+
     fn all_of(value: Ratio, unit: Unit) -> Self {
         Self { min: value, expected: Some(value), max: value, unit, grade: Grade::Sound }
     }
@@ -370,7 +386,13 @@ impl Contents {
     }
 
     /// What a slice holds of the suspects at the end of the bounds.
-    pub(crate) fn of_slice(&self, question: &Question<'_>, batch: BatchIx, place: PlaceIx, tier: Tier) -> Content {
+    pub(crate) fn of_slice(
+        &self,
+        question: &Question<'_>,
+        trace: &Trace,
+        (batch, place): (BatchIx, PlaceIx),
+        tier: Tier,
+    ) -> Content {
         let settled = question.settlement(batch);
         let unit = settled.measure.base;
         let balance = settled.slice(place).map_or(Ratio::ZERO, |slice| settled.measure.value(slice.balance));
@@ -379,6 +401,9 @@ impl Contents {
             return Content::all_of(there, unit);
         }
         if tier == Tier::Cleared {
+            return Content::all_of(Ratio::ZERO, unit);
+        }
+        if tier == Tier::Possible && self.only_residue(question, trace, batch, place) {
             return Content::all_of(Ratio::ZERO, unit);
         }
         match self.slices.get(&(batch, place)) {
@@ -393,31 +418,44 @@ impl Contents {
         }
     }
 
-    /// What went of the suspects with all flows of a batch to a sink.
+    /// Contact without content: all that came in on followed steps was drawn where suspects had only been (ruling 17).
+    fn only_residue(&self, question: &Question<'_>, trace: &Trace, batch: BatchIx, place: PlaceIx) -> bool {
+        let point = Point::Slice(batch, place);
+        let mut into = trace.edges.iter().filter(|edge| edge.to == point && edge.tier > Tier::Cleared).peekable();
+        into.peek().is_some()
+            && into.all(|edge| {
+                let Point::Vessel(vessel) = edge.from else { return false };
+                let mixed = question.vessel(vessel);
+                let Some(draw) = mixed.draws.iter().position(|draw| Some(draw.flow) == edge.flow.stated) else {
+                    return false;
+                };
+                mixed.draws[draw].paid_later.is_empty()
+                    && mixed.fills_of(draw).all(|(fill, contact)| {
+                        contact == Contact::Residue || !self.reached.contains(&mixed.fills[fill].batch)
+                    })
+            })
+    }
+
+    /// What went of the suspects with some flows of a batch, `whole` together.
     pub(crate) fn of_flows(
         &self,
         question: &Question<'_>,
-        trace: &Trace,
         batch: BatchIx,
-        point: Point,
-        quantity: Amount,
+        flows: &FxHashSet<usize>,
+        whole: Amount,
     ) -> Content {
-        let unit = quantity.unit;
+        let unit = whole.unit;
         if self.suspects.contains(&batch) {
-            return Content::all_of(quantity.value.max(Ratio::ZERO), unit);
+            return Content::all_of(whole.value.max(Ratio::ZERO), unit);
         }
-        let any = Content::up_to(quantity.value.max(Ratio::ZERO), unit);
-        let Point::Sink(place) = point else { return any };
+        let any = Content::up_to(whole.value.max(Ratio::ZERO), unit);
         let settled = question.settlement(batch);
-        let into = trace.edges.iter().filter(|edge| edge.to == point && edge.batch == batch);
-        let followed: FxHashSet<usize> = into.map(|edge| edge.number).collect();
         let mut sum = Part::NONE;
-        for (number, flow) in settled.flows.iter().enumerate() {
-            let into = flow.in_book() && flow.to == Node::Place(place);
-            if !into || !followed.contains(&number) {
+        for number in flows {
+            if !settled.flows.get(*number).is_some_and(Settled::in_book) {
                 continue;
             }
-            match self.flows.get(&(batch, number)).and_then(|part| sum.add(*part)) {
+            match self.flows.get(&(batch, *number)).and_then(|part| sum.add(*part)) {
                 Some(more) => sum = more,
                 None => return any,
             }

@@ -35,6 +35,7 @@ pub fn exceptions(question: &Question<'_>) -> Vec<Exception> {
 pub fn of_batch(question: &Question<'_>, batch: BatchIx) -> Vec<Exception> {
     let settled = question.settlement(batch);
     let mut found = settled.exceptions.clone();
+    found.extend(question.settler().reuse_exceptions(batch, question.as_of()));
     let covers = question.covers();
     if !covers.is_empty() {
         found.extend(question.settler().hold_exceptions(&covers, &settled, question.as_of()));

@@ -3,9 +3,8 @@
 use lotline_domain::book::{BatchIx, PlaceIx, PlaceKind, RunIx};
 use lotline_domain::command::Amount;
 use lotline_domain::id::Sink;
-use lotline_domain::quantity::Ratio;
-use lotline_domain::settle::{RunBalance, Settlement};
-use rustc_hash::FxHashMap;
+use lotline_domain::settle::{RunBalance, RunSettlement, Settlement};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::content::{Content, Contents};
 use crate::on_hand::{State, amount, state_of};
@@ -84,7 +83,7 @@ pub fn scope(question: &Question<'_>, suspects: &[BatchIx]) -> Scope {
         rows.extend(received.into_iter().filter_map(|(party, known)| asker.slice_row(batch, party, Some(known))));
     }
     rows.extend(gone(question, &trace, &contents, &paths));
-    rows.extend(in_runs(question, &trace, &paths));
+    rows.extend(in_runs(question, &trace, &contents, &paths));
     let book = question.book();
     rows.sort_by_cached_key(|row| {
         let spot = match row.spot {
@@ -148,7 +147,7 @@ impl Asker<'_, '_> {
             unknown: unknown || received.is_some_and(|known| known.unknown),
             ever: at_party.then(|| amount(&settled, ever)),
             net: at_party.then(|| amount(&settled, net)),
-            content: self.contents.of_slice(question, batch, place, tier),
+            content: self.contents.of_slice(question, self.trace, (batch, place), tier),
             why,
             cleared_at,
         })
@@ -184,27 +183,55 @@ fn emptied_before(question: &Question<'_>, why: &[Edge]) -> Option<i64> {
     last
 }
 
+/// What a batch put into a run, a vessel or a sink on followed steps.
+struct PutIn {
+    sum: i128,
+    unknown: bool,
+    tier: Tier,
+    since: i64,
+    /// Their numbers in the settlement.
+    flows: FxHashSet<usize>,
+}
+
+impl PutIn {
+    fn by(edge: &Edge) -> Self {
+        Self { sum: 0, unknown: false, tier: edge.tier, since: edge.flow.counts_from, flows: FxHashSet::default() }
+    }
+
+    fn add(&mut self, edge: &Edge) {
+        if !self.flows.insert(edge.number) {
+            return;
+        }
+        self.sum += edge.flow.amount.unwrap_or(0);
+        self.unknown |= edge.flow.amount.is_none();
+        self.tier = self.tier.max(edge.tier);
+        self.since = self.since.min(edge.flow.counts_from);
+    }
+}
+
 /// What went into sinks and vessels.
 fn gone(question: &Question<'_>, trace: &Trace, contents: &Contents, paths: &Paths<'_>) -> Vec<ScopeRow> {
     let book = question.book();
-    let mut sums: FxHashMap<(BatchIx, PlaceIx), (i128, bool, Tier, i64)> = FxHashMap::default();
+    let mut sums: FxHashMap<(BatchIx, PlaceIx), PutIn> = FxHashMap::default();
     for edge in trace.edges.iter().filter(|edge| edge.flow.in_book()) {
         let (Point::Sink(place) | Point::Vessel(place)) = edge.to else { continue };
-        let entry = sums.entry((edge.batch, place)).or_insert((0, false, edge.tier, edge.flow.counts_from));
-        entry.0 += edge.flow.amount.unwrap_or(0);
-        entry.1 |= edge.flow.amount.is_none();
-        entry.2 = entry.2.max(edge.tier);
-        entry.3 = entry.3.min(edge.flow.counts_from);
+        sums.entry((edge.batch, place)).or_insert_with(|| PutIn::by(edge)).add(edge);
     }
     let mut rows = Vec::new();
-    for ((batch, place), (sum, unknown, tier, since)) in sums {
+    for ((batch, place), PutIn { sum, unknown, tier, since, flows }) in sums {
         let settled = question.settlement(batch);
-        let (state, quantity, point) = match book.sink(place) {
-            Some(sink) => (sink_state(sink), amount(&settled, sum), Point::Sink(place)),
+        let (state, quantity, point, content) = match book.sink(place) {
+            Some(sink) => {
+                let quantity = amount(&settled, sum);
+                let content = contents.of_flows(question, batch, &flows, quantity);
+                (sink_state(sink), quantity, Point::Sink(place), content)
+            }
             None => {
                 let left = crate::on_hand::slices_of(question, batch).into_iter().find(|row| row.slice == place);
                 let Some(left) = left else { continue };
-                (State::InVessel, left.amount, Point::Vessel(place))
+                let whole = amount(&settled, sum);
+                let content = contents.of_flows(question, batch, &flows, whole).within(whole, left.amount);
+                (State::InVessel, left.amount, Point::Vessel(place), content)
             }
         };
         rows.push(ScopeRow {
@@ -214,7 +241,7 @@ fn gone(question: &Question<'_>, trace: &Trace, contents: &Contents, paths: &Pat
             state,
             tier,
             since,
-            content: contents.of_flows(question, trace, batch, point, quantity),
+            content,
             quantity,
             unknown,
             ever: None,
@@ -238,46 +265,47 @@ fn sink_state(sink: Sink) -> State {
 }
 
 /// What runs used up, and what is still in open ones.
-fn in_runs(question: &Question<'_>, trace: &Trace, paths: &Paths<'_>) -> Vec<ScopeRow> {
-    let mut sums: FxHashMap<(BatchIx, RunIx), (i128, bool, Tier, i64)> = FxHashMap::default();
+fn in_runs(question: &Question<'_>, trace: &Trace, contents: &Contents, paths: &Paths<'_>) -> Vec<ScopeRow> {
+    let mut sums: FxHashMap<(BatchIx, RunIx), PutIn> = FxHashMap::default();
     for edge in trace.edges.iter().filter(|edge| edge.flow.in_book()) {
         let Point::Run(run) = edge.to else { continue };
-        let entry = sums.entry((edge.batch, run)).or_insert((0, false, edge.tier, edge.flow.counts_from));
-        entry.0 += edge.flow.amount.unwrap_or(0);
-        entry.1 |= edge.flow.amount.is_none();
-        entry.2 = entry.2.max(edge.tier);
-        entry.3 = entry.3.min(edge.flow.counts_from);
+        sums.entry((edge.batch, run)).or_insert_with(|| PutIn::by(edge)).add(edge);
     }
     let mut rows = Vec::new();
-    for ((batch, run), (sum, unknown, tier, since)) in sums {
-        let settled = question.settlement(batch);
+    for ((batch, run), put_in) in sums {
         let told = question.run(run);
-        let rest = match question.settler().run_balance(&told, &|batch| question.cow(batch)) {
-            RunBalance::InProcess(rest, unit) => Some(Amount { value: rest, unit }),
-            _ => None,
-        };
-        let (state, quantity) = match rest {
-            Some(rest) => (State::InProcess, rest),
-            None => (State::Consumed, amount(&settled, sum)),
-        };
-        let content = Content::up_to(quantity.value.max(Ratio::ZERO), quantity.unit);
+        let whole = amount(&question.settlement(batch), put_in.sum);
+        let quantity = if told.open { still_in_process(question, &told, batch) } else { Some(whole) };
+        let state = if told.open { State::InProcess } else { State::Consumed };
+        let unknown = put_in.unknown || quantity.is_none();
+        let quantity = quantity.unwrap_or(whole);
+        let content = contents.of_flows(question, batch, &put_in.flows, whole).within(whole, quantity);
         rows.push(ScopeRow {
             batch,
             slice: None,
             spot: Spot::Run(run),
             state,
-            tier,
-            since,
+            tier: put_in.tier,
+            since: put_in.since,
             quantity,
             unknown,
             ever: None,
             net: None,
             content,
-            why: paths.to_batch(Point::Run(run), batch, tier),
+            why: paths.to_batch(Point::Run(run), batch, put_in.tier),
             cleared_at: None,
         });
     }
     rows
+}
+
+/// What of a batch is in an open run: its share of what is in it at all; `None` where that does not compare.
+fn still_in_process(question: &Question<'_>, told: &RunSettlement, batch: BatchIx) -> Option<Amount> {
+    let settlement = |batch| question.cow(batch);
+    let RunBalance::InProcess(rest, unit) = question.settler().run_balance(told, &settlement) else { return None };
+    let shares = question.settler().shares_of_inputs(told, rest, unit, &settlement)?;
+    let (_, value) = shares.into_iter().find(|(input, _)| *input == batch)?;
+    Some(Amount { value, unit })
 }
 
 /// Finds one best path to a point.

@@ -5,7 +5,7 @@ use rustc_hash::FxHashMap;
 use crate::book::{BatchIx, PlaceIx, PlaceKind};
 
 use super::sweep::Done;
-use super::{Key, Node, Settler};
+use super::{Key, Node, Settlement, Settler};
 
 /// Goods of a batch that came to a party, or left one, or both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,35 +33,58 @@ pub enum Passage {
     Carried(PlaceIx),
 }
 
+/// What a container held over time, of one batch: step, how much more or less, and whether from then on
+/// something of unknown quantity is among it.
+pub(super) type Changes = Vec<(Key, i128, Option<bool>)>;
+
+/// A batch swept, with the steps of what it did.
+pub(super) struct Swept {
+    pub(super) settled: Settlement,
+    /// Flows in the book, by number, with their steps.
+    pub(super) posted: Vec<(Key, usize)>,
+    /// By container.
+    pub(super) changes: FxHashMap<PlaceIx, Changes>,
+}
+
 impl Settler<'_> {
-    /// All that came to parties and left them of one batch up to an instant, that included: flows in
-    /// step order, then what each container carried.
-    pub fn crossings(&self, batch: BatchIx, as_of: i64) -> Vec<Crossing> {
-        let until = Key::end_of(as_of);
+    /// Sweeps a batch and keeps what was in its containers.
+    pub(super) fn swept(&self, batch: BatchIx, until: Key) -> Swept {
         let mut sweep = self.sweep_until(batch, until, None);
         let steps = sweep.take_steps();
         let settled = sweep.finish();
-        let mut found: Vec<Crossing> = Vec::new();
-        // What each container held over time: how much more or less, or something unknown, or that no more.
-        let mut changes: FxHashMap<PlaceIx, Vec<(Key, i128, Option<bool>)>> = FxHashMap::default();
-        for (key, done) in &steps {
+        let mut posted = Vec::with_capacity(steps.len());
+        let mut changes: FxHashMap<PlaceIx, Changes> = FxHashMap::default();
+        for (key, done) in steps {
             let number = match done {
-                Done::Posted(number) => *number,
+                Done::Posted(number) => number,
                 Done::Known(place) => {
-                    changes.entry(*place).or_default().push((*key, 0, Some(false)));
+                    changes.entry(place).or_default().push((key, 0, Some(false)));
                     continue;
                 }
             };
+            posted.push((key, number));
             let flow = &settled.flows[number];
             for (node, sign) in [(flow.from, -1), (flow.to, 1)] {
                 if let Node::Place(place) = node
                     && self.book.place_kind(place) == PlaceKind::Container
                 {
                     let unknown = flow.amount.is_none().then_some(true);
-                    changes.entry(place).or_default().push((*key, sign * flow.amount.unwrap_or(0), unknown));
+                    changes.entry(place).or_default().push((key, sign * flow.amount.unwrap_or(0), unknown));
                 }
             }
-            let from = self.party_of(flow.from, *key);
+        }
+        Swept { settled, posted, changes }
+    }
+
+    /// All that came to parties and left them of one batch up to an instant, that included: flows in
+    /// step order, then what each container carried.
+    pub fn crossings(&self, batch: BatchIx, as_of: i64) -> Vec<Crossing> {
+        let until = Key::end_of(as_of);
+        let Swept { settled, posted, changes } = self.swept(batch, until);
+        let mut found: Vec<Crossing> = Vec::new();
+        for (key, number) in posted {
+            let flow = &settled.flows[number];
+            let from = self.party_of(flow.from, key);
             let to = self.party_of(flow.to, key.after());
             // What is counted, used up or thrown away at a party neither came there nor was returned.
             let derived = [flow.from, flow.to].iter().any(|node| self.is_sink(*node));

@@ -9,7 +9,7 @@ use crate::fact::{CleanGrade, RunKind};
 use crate::id::HoldId;
 
 use super::master::deed_order;
-use super::{Contact, Exception, ExceptionKind, Node, Settlement, Settler};
+use super::{Contact, Exception, ExceptionKind, Key, Node, Settlement, Settler};
 
 /// One hold and what it covers.
 #[derive(Debug, Clone)]
@@ -302,10 +302,9 @@ impl Settler<'_> {
             let Node::Place(from) = flow.from else { continue };
             let kind = match flow.to {
                 Node::Run(run) if self.run(run, as_of).kind == RunKind::Production => ExceptionKind::ConsumedUnderHold,
-                Node::Place(to) => match self.book.place_kind(to) {
-                    PlaceKind::Transit => ExceptionKind::ShippedUnderHold,
-                    PlaceKind::Party => ExceptionKind::DeliveredUnderHold,
-                    _ => continue,
+                Node::Place(to) => match self.leaves_to(batch, to, flow.at) {
+                    Some(kind) => kind,
+                    None => continue,
                 },
                 _ => continue,
             };
@@ -318,11 +317,7 @@ impl Settler<'_> {
                 continue;
             }
             for (at, top, cause) in self.station_causes(slice.place, as_of) {
-                let kind = match top.map(|top| self.book.place_kind(top)) {
-                    Some(PlaceKind::Transit) => ExceptionKind::ShippedUnderHold,
-                    Some(PlaceKind::Party) => ExceptionKind::DeliveredUnderHold,
-                    _ => continue,
-                };
+                let Some(kind) = top.and_then(|top| self.leaves_to(batch, top, at)) else { continue };
                 let held = balance_at(settled, slice.place, at) != 0 || slice.unknown;
                 let latest = self.book.fact(cause).latest();
                 if held && !covers.on(batch, Some(slice.place), at, latest).is_empty() {
@@ -331,6 +326,47 @@ impl Settler<'_> {
             }
         }
         found
+    }
+
+    /// What going to a place breaks of a hold: a return to a supplier breaks nothing.
+    fn leaves_to(&self, batch: BatchIx, place: PlaceIx, at: i64) -> Option<ExceptionKind> {
+        let (kind, party) = match self.book.place_kind(place) {
+            PlaceKind::Transit => (ExceptionKind::ShippedUnderHold, self.bound_for(place, Key::end_of(at))),
+            PlaceKind::Party => (ExceptionKind::DeliveredUnderHold, Some(place)),
+            _ => return None,
+        };
+        (!party.is_some_and(|party| self.is_supplied_by(batch, party))).then_some(kind)
+    }
+
+    /// Whether a party supplied a batch, or what that was split, merged or re-packed from.
+    pub fn is_supplied_by(&self, batch: BatchIx, party: PlaceIx) -> bool {
+        let mut of = vec![batch];
+        let mut next = 0;
+        while let Some(&at) = of.get(next) {
+            next += 1;
+            let names = std::iter::once(at).chain(self.aliases(at));
+            for flow in names.flat_map(|name| self.book.flows_of_batch(name)) {
+                let row = self.book.stated(flow);
+                if !self.book.in_force(row.fact, self.known) {
+                    continue;
+                }
+                match row.from.kind() {
+                    EndKind::Supply(supplier) if supplier == party => return true,
+                    EndKind::Run(run) => {
+                        let run = self.run(run, i64::MAX);
+                        let output = run.outputs.iter().find(|output| output.flow == flow);
+                        let Some(output) = output.filter(|_| run.kind != RunKind::Production) else { continue };
+                        for input in run.inputs.iter().filter(|input| run.connects(input, output)) {
+                            if !of.contains(&input.batch) {
+                                of.push(input.batch);
+                            }
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        false
     }
 }
 

@@ -263,12 +263,7 @@ impl<'s, 'b> Sweep<'s, 'b> {
     fn check_container(&mut self, cause: Cause, flow: FlowIx, to: Node) {
         let Node::Place(container) = to else { return };
         if self.settler.packed_elsewhere(flow, cause.fact, container, cause.key) {
-            let holds = self.find(container).is_some_and(|at| self.slices[at].has_some());
-            let outside = !self.settler.inside(container, cause.key);
             self.exception(ExceptionKind::ContainerElsewhere, Some(container), cause, None);
-            if holds && outside {
-                self.exception(ExceptionKind::ContainerReused, Some(container), cause, None);
-            }
         }
     }
 

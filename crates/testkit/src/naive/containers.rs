@@ -70,7 +70,9 @@ impl Settled {
             .filter(|((_, place), book)| *place == here && book.has_some())
             .filter_map(|(_, book)| book.since)
             .min();
-        if since.is_some_and(|since| self.outside.get(container).is_some_and(|out| since <= *out)) {
+        let outside_now = matches!(self.standing.root(&here), Place::Transit(_) | Place::Party(_));
+        let outside = if outside_now { Some(now.key.instant) } else { self.outside.get(container).copied() };
+        if since.zip(outside).is_some_and(|(since, outside)| since <= outside) {
             self.discrepancy("container re-used with content", batch, &here.to_string(), &now.key.event);
         }
     }
@@ -143,10 +145,16 @@ impl Settled {
                 content.push(Held { batch, place, amount: book.balance.clone(), unknown: book.unknown });
             }
         }
+        let (at, cause) = (now.key.instant, now.key.event.clone());
+        self.note_outside(at);
         self.standing.put(container, to);
         let to = self.standing.root(&here);
-        let (at, cause) = (now.key.instant, now.key.event.clone());
         self.carried.push(Carried { at, latest: now.latest, cause, from, to, content, kind: now.kind });
+        self.note_outside(at);
+    }
+
+    /// Notes which containers are outside at a moment.
+    fn note_outside(&mut self, at: lotline_domain::time::Instant) {
         for container in self.standing.containers() {
             if matches!(self.standing.root(&Place::Container(container.clone())), Place::Transit(_) | Place::Party(_)) {
                 self.outside.insert(container, at);

@@ -73,10 +73,7 @@ impl Settled {
             let (tier, cleared) = now.map_or((reached.tier, true), |now| (now.tier, false));
             let stands = self.standing.root(place);
             let state = state(&stands);
-            rows.insert(
-                key,
-                Row { tier, state, cleared, quantity, unknown: book.unknown, stands, exposure },
-            );
+            rows.insert(key, Row { tier, state, cleared, quantity, unknown: book.unknown, stands, exposure });
         }
         self.run_rows(&walk, &mut rows);
         rows
