@@ -31,7 +31,7 @@ pub(crate) use self::master::Master;
 pub use self::measure::Measure;
 pub use self::run::{RunBalance, RunLeg, RunSettlement};
 use self::standing::Timelines;
-pub use self::vessel::{Contact, Draw, Fill, VesselSettlement};
+pub use self::vessel::{Contact, Draw, Fill, Missing, VesselSettlement};
 
 /// Step order: effective instant, the source's own sequence, phase, event id, leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

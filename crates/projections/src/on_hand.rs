@@ -134,11 +134,13 @@ pub(crate) fn amount(settled: &Settlement, value: i128) -> Amount {
 fn in_vessels(question: &Question<'_>, batch: BatchIx, settled: &Settlement) -> Vec<OnHand> {
     let mut vessels: Vec<PlaceIx> = Vec::new();
     for flow in &settled.flows {
-        if let Node::Place(place) = flow.to
-            && question.book().place_kind(place) == PlaceKind::Vessel
-            && !vessels.contains(&place)
-        {
-            vessels.push(place);
+        for node in [flow.to, flow.from] {
+            if let Node::Place(place) = node
+                && question.book().place_kind(place) == PlaceKind::Vessel
+                && !vessels.contains(&place)
+            {
+                vessels.push(place);
+            }
         }
     }
     let mut rows = Vec::new();
@@ -150,6 +152,13 @@ fn in_vessels(question: &Question<'_>, batch: BatchIx, settled: &Settlement) -> 
         for (fill, left) in mixed.layers.iter().filter(|(fill, _)| mixed.fills[*fill].batch == batch) {
             match mixed.fills[*fill].in_base(*left).and_then(|left| value.add(left)) {
                 Some(sum) => value = sum,
+                None => unknown = true,
+            }
+        }
+        for missing in mixed.missing.iter().filter(|missing| missing.batch == batch) {
+            let factor = question.settler().convert(batch, missing.unit, base);
+            match factor.and_then(|factor| value.sub(missing.amount.mul(factor)?)) {
+                Some(rest) => value = rest,
                 None => unknown = true,
             }
         }

@@ -188,14 +188,7 @@ impl Engine<'_, '_> {
                     .find(|place| book.place(*place).to_string() == format!("vessel:{vessel}"));
                 if let Some(vessel) = vessel {
                     let mixed = question.vessel(vessel);
-                    // What is left, less what it owes.
-                    let left = mixed.layers.iter().map(|(_, left)| *left);
-                    let owed = mixed.draws.iter().filter_map(|draw| {
-                        let paid = draw.parts.iter().chain(&draw.paid_later).map(|(_, part)| *part);
-                        paid.fold(draw.amount, |rest, part| rest?.sub(part)).map(Ratio::neg)
-                    });
-                    let sum = left.chain(owed).try_fold(Ratio::ZERO, Ratio::add).expect("small");
-                    rows.put("", &sum.to_string());
+                    rows.put("", &mixed.total().map_or_else(|| "?".to_owned(), |total| total.to_string()));
                 }
             }
             About::Paths(from, to) => {

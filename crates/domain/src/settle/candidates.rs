@@ -6,6 +6,17 @@ use super::master::deed_order;
 use super::sweep::Sweep;
 use super::{Key, Node, Settler};
 
+/// What is said of goods whose source nobody named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Said {
+    /// They were received, by a party perhaps.
+    Received(Option<PlaceIx>),
+    /// They were seen.
+    Seen,
+    /// They were moved, shipped, used.
+    Moved,
+}
+
 /// A part of a quantity, taken from one slice.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pick {
@@ -117,15 +128,10 @@ impl Sweep<'_, '_> {
         taken
     }
 
-    /// A source nobody named: transit towards here first, then wherever it was inside (rulings 1, 4, 5).
-    pub(super) fn take_unstated(
-        &self,
-        to: Node,
-        wanted: Option<i128>,
-        key: Key,
-        by: Option<PlaceIx>,
-        sighting: bool,
-    ) -> Taken {
+    /// A source nobody named: transit towards here first, then wherever it was (rulings 1, 4, 5).
+    pub(super) fn take_unstated(&self, to: Node, wanted: Option<i128>, key: Key, said: Said) -> Taken {
+        let sighting = said == Said::Seen;
+        let by = if let Said::Received(by) = said { by } else { None };
         let mut taken = Taken::new(wanted);
         let mut want = wanted;
         if let (true, Node::Place(there)) = (sighting, to) {
@@ -146,12 +152,17 @@ impl Sweep<'_, '_> {
             }
         }
         let towards = self.transits_towards(to, key, by);
+        let undeclared = self.undeclared_transits(to, key);
         let inside = |place: PlaceIx| {
             Node::Place(place) != to
                 && self.settler.inside(place, key)
                 && !(sighting && self.lies_there(place, to, key))
         };
-        let steps = [towards, self.ranked(inside)];
+        // What arrives has been under way; what turns up inside most likely never left.
+        let arrives = matches!(said, Said::Received(_))
+            || matches!(to, Node::Place(place) if self.settler.book.place_kind(place) == PlaceKind::Party);
+        let inside = self.ranked(inside);
+        let steps = if arrives { [towards, undeclared, inside] } else { [towards, inside, undeclared] };
         let Some(want) = want else {
             self.take_all_of_the_only(&mut taken, &steps);
             return taken;
@@ -194,6 +205,23 @@ impl Sweep<'_, '_> {
         taken.excess = Some(None);
     }
 
+    /// Slices under way with shipments that say nowhere where they go: they may go here.
+    fn undeclared_transits(&self, to: Node, key: Key) -> Vec<usize> {
+        let settler = self.settler;
+        self.ranked(|place| {
+            Node::Place(place) != to
+                && self.under_way(place, key).is_some_and(|transit| settler.bound_for(transit, key).is_none())
+        })
+    }
+
+    /// The shipment that a slice is under way with, loose or in a container.
+    fn under_way(&self, place: PlaceIx, key: Key) -> Option<PlaceIx> {
+        let kind = |place| self.settler.book.place_kind(place);
+        let may = matches!(kind(place), PlaceKind::Transit | PlaceKind::Container);
+        let top = if may { self.settler.top(place, key) } else { None };
+        top.filter(|top| kind(*top) == PlaceKind::Transit)
+    }
+
     /// Slices under way to a destination, loose or in containers.
     fn transits_towards(&self, to: Node, key: Key, by: Option<PlaceIx>) -> Vec<usize> {
         let Node::Place(to) = to else { return Vec::new() };
@@ -205,11 +233,7 @@ impl Sweep<'_, '_> {
             _ => return Vec::new(),
         };
         self.ranked(|place| {
-            let under_way = matches!(settler.book.place_kind(place), PlaceKind::Transit | PlaceKind::Container);
-            let top = if under_way { settler.top(place, key) } else { None };
-            let Some(transit) = top.filter(|top| settler.book.place_kind(*top) == PlaceKind::Transit) else {
-                return false;
-            };
+            let Some(transit) = self.under_way(place, key) else { return false };
             let Some(bound) = settler.bound_for(transit, key) else { return false };
             Some(bound) == by
                 || goal.is_some_and(|goal| {

@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 
 use crate::book::{BatchIx, Deed, DeedIx, EndKind, FactIx, FlowIx, NameNo, PlaceIx, PlaceKind, RunIx};
 use crate::fact::{CleanGrade, RunKind};
-use crate::id::HoldId;
+use crate::id::{HoldId, Sink};
 
 use super::master::deed_order;
 use super::{Contact, Exception, ExceptionKind, Key, Node, Settlement, Settler};
@@ -333,6 +333,9 @@ impl Settler<'_> {
         let (kind, party) = match self.book.place_kind(place) {
             PlaceKind::Transit => (ExceptionKind::ShippedUnderHold, self.bound_for(place, Key::end_of(at))),
             PlaceKind::Party => (ExceptionKind::DeliveredUnderHold, Some(place)),
+            PlaceKind::Sink if self.book.sink(place) == Some(Sink::Consumed) => {
+                (ExceptionKind::ConsumedUnderHold, None)
+            }
             _ => return None,
         };
         (!party.is_some_and(|party| self.is_supplied_by(batch, party))).then_some(kind)

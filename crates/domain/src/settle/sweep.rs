@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 
 use crate::book::{BatchIx, Deed, DeedIx, EndKind, FactIx, FlowIx, PlaceIx, PlaceKind};
 
-use super::candidates::Taken;
+use super::candidates::{Said, Taken};
 use super::measure::Statement;
 use super::{Exception, ExceptionKind, Key, Mark, Measure, Node, Settled, Settlement, Settler, Slice};
 
@@ -237,7 +237,7 @@ impl<'s, 'b> Sweep<'s, 'b> {
                 self.post_taken(cause, &taken, to, Some(place));
             }
             EndKind::Receipt(by) => {
-                let taken = self.take_unstated(to, amount, key, by, false);
+                let taken = self.take_unstated(to, amount, key, Said::Received(by));
                 self.post_taken(cause, &taken, to, None);
                 if let Some(excess) = taken.excess() {
                     let party = self.settler.special.unknown_party;
@@ -245,11 +245,11 @@ impl<'s, 'b> Sweep<'s, 'b> {
                 }
             }
             EndKind::Sighting => {
-                let taken = self.take_unstated(to, amount, key, None, true);
+                let taken = self.take_unstated(to, amount, key, Said::Seen);
                 self.unsourced(cause, &taken, to);
             }
             EndKind::Unstated => {
-                let taken = self.take_unstated(to, amount, key, None, false);
+                let taken = self.take_unstated(to, amount, key, Said::Moved);
                 self.unsourced(cause, &taken, to);
             }
         }

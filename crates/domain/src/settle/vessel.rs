@@ -66,6 +66,8 @@ pub struct Draw {
     pub parts: Vec<(usize, Ratio)>,
     /// Parts that a later fill paid.
     pub paid_later: Vec<(usize, Ratio)>,
+    /// More was drawn than was there: the vessel owes what no part explains.
+    pub owes: bool,
 }
 
 /// How a draw is linked to a fill.
@@ -79,6 +81,17 @@ pub enum Contact {
     Unknown,
     /// Only residue.
     Residue,
+}
+
+/// What a vessel lacks of a batch that records took out of it by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Missing {
+    /// Which batch.
+    pub batch: BatchIx,
+    /// How much.
+    pub amount: Ratio,
+    /// The unit of the amount.
+    pub unit: Unit,
 }
 
 /// A vessel within its bounds.
@@ -96,6 +109,8 @@ pub struct VesselSettlement {
     pub draws: Vec<Draw>,
     /// What is left: number of the fill and how much, oldest first.
     pub layers: Vec<(usize, Ratio)>,
+    /// What records took of a batch by its name beyond what the model has of it (ruling 18).
+    pub missing: Vec<Missing>,
     /// Discrepancies.
     pub exceptions: Vec<Exception>,
     /// Amounts sent to unexplained by cleaning: number of the fill, how much, and the fact that cleaned.
@@ -131,10 +146,18 @@ impl VesselSettlement {
         (0..self.fills.len()).filter_map(move |fill| self.contact(fill, draw).map(|contact| (fill, contact)))
     }
 
-    /// The total in the vessel: fills less draws and what cleaning sent away; `None` without a common unit.
+    /// The total in the vessel: fills less draws, takes and what cleaning sent away; below zero while it owes
+    /// something. `None` without a common unit.
     pub fn total(&self) -> Option<Ratio> {
         self.unit?;
-        self.layers.iter().try_fold(Ratio::ZERO, |sum, (_, amount)| sum.add(*amount))
+        let left = self.layers.iter().try_fold(Ratio::ZERO, |sum, (_, amount)| sum.add(*amount))?;
+        let left = self.missing.iter().try_fold(left, |sum, missing| sum.sub(missing.amount))?;
+        self.draws.iter().try_fold(left, |sum, draw| {
+            let Some(amount) = draw.amount else { return Some(sum) };
+            let parts = draw.parts.iter().chain(&draw.paid_later);
+            let owed = parts.map(|(_, part)| *part).try_fold(amount, Ratio::sub)?;
+            if draw.owes { sum.sub(owed) } else { Some(sum) }
+        })
     }
 }
 
@@ -219,6 +242,7 @@ impl Settler<'_> {
                 unit: settlement(batch).measure.base,
                 parts: Vec::new(),
                 paid_later: Vec::new(),
+                owes: false,
             };
             let draws = self.book.stated(flow).phase == Phase::Draw;
             ops.push((key, if draws { Op::Draw(draw) } else { Op::Take(draw) }));
@@ -261,6 +285,7 @@ impl<'s, 'b> Mixing<'s, 'b> {
             fills: Vec::new(),
             draws: Vec::new(),
             layers: Vec::new(),
+            missing: Vec::new(),
             exceptions: Vec::new(),
             cleaned: Vec::new(),
         };
@@ -331,6 +356,12 @@ impl<'s, 'b> Mixing<'s, 'b> {
         own.into_iter().try_fold(Ratio::ZERO, |sum, (_, amount)| sum.add(*amount)).unwrap_or(Ratio::ZERO)
     }
 
+    /// What records took that the layers do not have.
+    fn missing(&self, unit: Unit) -> Ratio {
+        let missing = self.out.missing.iter().filter(|missing| missing.unit == unit);
+        missing.map(|missing| missing.amount).try_fold(Ratio::ZERO, Ratio::add).unwrap_or(Ratio::ZERO)
+    }
+
     fn exception(&mut self, kind: ExceptionKind, batch: Option<BatchIx>, cause: FactIx, at: i64) {
         let place = Some(self.out.vessel);
         self.out.exceptions.push(Exception { kind, batch, place, cause, at, until: None, amount: None });
@@ -341,6 +372,14 @@ impl<'s, 'b> Mixing<'s, 'b> {
         fill.first_draw = self.out.draws.len();
         self.open |= fill.amount.is_none();
         let mut left = fill.amount.unwrap_or(Ratio::ZERO);
+        for missing in &mut self.out.missing {
+            if (missing.batch, missing.unit) == (fill.batch, fill.unit) {
+                let pays = missing.amount.min(left);
+                missing.amount = missing.amount.sub(pays).unwrap_or(Ratio::ZERO);
+                left = left.sub(pays).unwrap_or(Ratio::ZERO);
+            }
+        }
+        self.out.missing.retain(|missing| missing.amount.is_positive());
         for owing in 0..self.debts.len() {
             let (draw, owed) = self.debts[owing];
             let pays = owed.min(left);
@@ -374,7 +413,8 @@ impl<'s, 'b> Mixing<'s, 'b> {
         };
         let unit = draw.unit;
         let total = self.total(unit);
-        let taken = wanted.min(total);
+        let there = total.sub(self.missing(unit)).unwrap_or(Ratio::ZERO).max(Ratio::ZERO);
+        let taken = wanted.min(there);
         draw.parts = match self.out.mix {
             MixModel::FirstInFirstOut => self.take_oldest(taken, unit),
             MixModel::Full => self.take_shares(taken, total, unit),
@@ -383,6 +423,7 @@ impl<'s, 'b> Mixing<'s, 'b> {
             self.out.fills[*fill].left_before.get_or_insert(index + 1);
         }
         if let Some(short) = wanted.sub(taken).filter(|short| short.is_positive() && !self.open) {
+            draw.owes = true;
             self.debts.push_back((index, short));
         }
         self.out.draws.push(draw);
@@ -405,6 +446,11 @@ impl<'s, 'b> Mixing<'s, 'b> {
         self.layers.retain(|(_, left)| left.is_positive());
         if wanted.is_positive() {
             self.exception(ExceptionKind::VesselHasLess, Some(take.batch), take.fact, take.at);
+            let missing = self.out.missing.iter_mut();
+            match missing.into_iter().find(|missing| (missing.batch, missing.unit) == (take.batch, take.unit)) {
+                Some(missing) => missing.amount = missing.amount.add(wanted).unwrap_or(missing.amount),
+                None => self.out.missing.push(Missing { batch: take.batch, amount: wanted, unit: take.unit }),
+            }
         }
     }
 
@@ -483,7 +529,8 @@ impl<'s, 'b> Mixing<'s, 'b> {
             let owed = owed.into_iter().try_fold(Ratio::ZERO, |sum, (_, owed)| sum.add(*owed));
             let own = self.out.fills.iter().filter(|fill| fill.at == at && fill.unit == unit);
             let own = own.filter_map(|fill| fill.amount).try_fold(Ratio::ZERO, Ratio::add);
-            let away = owed.zip(own).and_then(|(owed, own)| self.total(unit).sub(owed)?.sub(own));
+            let away =
+                owed.zip(own).and_then(|(owed, own)| self.total(unit).sub(self.missing(unit))?.sub(owed)?.sub(own));
             for (fill, amount) in self.take_oldest(away.unwrap_or(Ratio::ZERO).max(Ratio::ZERO), unit) {
                 self.out.fills[fill].left_before.get_or_insert(next_draw);
                 self.out.cleaned.push((fill, amount, fact));
