@@ -9,7 +9,7 @@ use lotline_domain::id::BatchRef;
 use lotline_domain::quantity::Ratio;
 use lotline_domain::settle::{Mark, Node};
 use lotline_domain::time::{CommitNo, Instant, Position, RecordedAt};
-use lotline_projections::{Direction, Question, Spot, Tier, exceptions, scope, slices_of, trace, vessels};
+use lotline_projections::{Direction, Question, Tier, exceptions, slices_of, trace, vessels};
 use lotline_testkit::generate::Plant;
 
 /// Ledger time of a commit in these tests: far after every fact, a second apart.
@@ -138,31 +138,6 @@ pub fn discrepancies(question: &Question<'_>) -> BTreeSet<(String, String, Strin
                 exception.place.map(|place| book.place(place).to_string()).unwrap_or_default(),
                 book.event_id_text(exception.cause).to_owned(),
             )
-        })
-        .collect()
-}
-
-/// A scope's rows as text: (batch, place or run) → (state, tier, quantity, ever, net).
-pub fn scoped(
-    question: &Question<'_>,
-    batch: BatchIx,
-) -> BTreeMap<(String, String), (String, String, String, Option<String>, Option<String>)> {
-    let book = question.book();
-    let found = scope(question, &[batch]);
-    found
-        .rows
-        .iter()
-        .map(|row| {
-            let place = match (row.spot, row.slice) {
-                (Spot::Run(run), _) => format!("run:{}", book.run(run)),
-                (_, Some(slice)) => book.place(slice).to_string(),
-                (Spot::Place(_), None) => String::new(),
-            };
-            let ever = row.ever.map(|amount| amount.value.to_string());
-            let net = row.net.map(|amount| amount.value.to_string());
-            let value =
-                (row.state.words().to_owned(), row.tier.word().to_owned(), row.quantity.value.to_string(), ever, net);
-            ((book.batch(row.batch).to_string(), place), value)
         })
         .collect()
 }

@@ -1,5 +1,10 @@
 //! One integration-test binary; one module per subject.
 
+mod cli_answers;
+mod cli_binary;
+mod cli_demo;
+mod cli_input;
+mod cli_readme;
 mod engine;
 mod epcis_capture;
 mod epcis_chains;
@@ -34,8 +39,3 @@ mod wire_commands;
 mod wire_golden;
 mod wire_payload;
 mod wire_schemas;
-mod cli_answers;
-mod cli_binary;
-mod cli_demo;
-mod cli_input;
-mod cli_readme;
