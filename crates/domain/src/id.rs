@@ -32,6 +32,10 @@ pub enum NameError {
 }
 
 fn check_name(text: &str) -> Result<(), NameError> {
+    // Nearly all names are printable ASCII without a blank, which needs none of what follows.
+    if (1..=NAME_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(());
+    }
     if text.trim().is_empty() {
         return Err(NameError::Empty);
     }

@@ -527,7 +527,7 @@ impl Decider {
         origin: Origin<'_>,
     ) -> Result<Entry, SubmitError> {
         let unfit = |error| SubmitError::Unfit(Arc::new(error));
-        let mut sealer = Sealer::new(&mut self.keys).map_err(|error| unfit(error.into()))?;
+        let mut sealer = Sealer::with_secret(&mut self.keys, self.secret.clone());
         let bytes = payload::encode(body, content, origin, &mut sealer).map_err(unfit)?;
         Entry::new(keys.iter().map(|key| lotline_ledger::Key::new(*key)), &bytes).map_err(SubmitError::TooLarge)
     }

@@ -325,6 +325,11 @@ impl<'k> Sealer<'k> {
         Ok(Self { secret: LedgerSecret::new(&secret), keyring })
     }
 
+    /// A sealer whose ledger's secret was read before: deriving its keys costs more than most events.
+    pub fn with_secret(keyring: &'k mut dyn Keyring, secret: LedgerSecret) -> Self {
+        Self { keyring, secret }
+    }
+
     /// The ledger's secret, for [`crate::content::content_hash`].
     pub fn secret(&self) -> &LedgerSecret {
         &self.secret

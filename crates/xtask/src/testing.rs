@@ -10,6 +10,8 @@ use crate::{mutants, process, tools};
 
 /// Tells the long batteries to run at their full length.
 const FULL: &str = "LOTLINE_FULL";
+/// Tells the tests that run the command line that the one beside them is of their own build.
+const BINARY: &str = "LOTLINE_BINARY_IS_BUILT";
 
 /// Fetches what the tests need, runs them, and ends with the runner's own summary; `full` adds the
 /// long batteries and, after the tests, the planted bugs.
@@ -18,7 +20,7 @@ pub fn run(workspace: &Workspace, full: bool, filter: Option<&str>) -> Result<()
     let nextest = process::has_cargo("nextest");
     let cargo = || {
         let mut cargo = process::cargo();
-        cargo.current_dir(&workspace.root).env(tools::NATS_SERVER, &server);
+        cargo.current_dir(&workspace.root).env(tools::NATS_SERVER, &server).env(BINARY, "1");
         if full {
             cargo.env(FULL, "1");
         }

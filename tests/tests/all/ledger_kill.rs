@@ -1,7 +1,7 @@
 //! A writer in a process of its own, killed again and again on the real file system.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,26 +10,25 @@ use lotline_ledger::{
 };
 use lotline_testkit::disk::Draw;
 
+/// Where it is set, this program is the child that appends there.
 const DIR: &str = "LOTLINE_TEST_KILL_DIR";
+const TEST: &str = "two_hundred_kills_lose_nothing_acknowledged";
 
 fn options() -> Options {
     Options { segment_bytes: 30_000, ahead_bytes: 4_000, epoch: None }
 }
 
-fn open() -> Writer {
-    let dir = PathBuf::from(std::env::var_os(DIR).expect("set by the parent"));
-    match Writer::open(OsStorage::shared(), &dir, options()) {
+fn open(dir: &Path) -> Writer {
+    match Writer::open(OsStorage::shared(), dir, options()) {
         Err(OpenError::NotFound { .. }) => {
-            Writer::create(OsStorage::shared(), &dir, LedgerId::new([3; 16]), options()).expect("created")
+            Writer::create(OsStorage::shared(), dir, LedgerId::new([3; 16]), options()).expect("created")
         }
         other => other.expect("opened"),
     }
 }
 
-#[test]
-#[ignore = "the child process of the test below"]
-fn child_that_appends_until_it_is_killed() {
-    let mut writer = open();
+fn append_until_killed(dir: &Path) -> ! {
+    let mut writer = open(dir);
     let mut out = std::io::stdout().lock();
     loop {
         let payload = (writer.head().commit.get() + 1).to_be_bytes();
@@ -42,12 +41,15 @@ fn child_that_appends_until_it_is_killed() {
 
 #[test]
 fn two_hundred_kills_lose_nothing_acknowledged() {
+    if let Some(dir) = std::env::var_os(DIR) {
+        append_until_killed(Path::new(&dir));
+    }
     let dir = tempfile::tempdir().expect("a folder");
     let mut draw = Draw::new(11);
     let mut acknowledged = 0;
     for cycle in 0..200 {
         let mut child = Command::new(std::env::current_exe().expect("this program"))
-            .args(["child_that_appends_until_it_is_killed", "--ignored", "--nocapture", "--test-threads=1"])
+            .args([TEST, "--nocapture", "--test-threads=1"])
             .env(DIR, dir.path())
             .stdout(Stdio::piped())
             .spawn()
@@ -78,7 +80,7 @@ fn two_hundred_kills_lose_nothing_acknowledged() {
     assert!(acknowledged > 200);
 }
 
-fn check(dir: &std::path::Path, acknowledged: u64, cycle: u64) {
+fn check(dir: &Path, acknowledged: u64, cycle: u64) {
     if acknowledged == 0 {
         // Perhaps killed before the ledger was made.
         return;

@@ -59,7 +59,8 @@ fn every_type_of_command_has_an_example_that_schema_and_program_accept() {
 #[test]
 fn schema_and_program_refuse_the_same_mistakes() {
     let schemas = generated("commands");
-    let edits: Vec<(&str, &str, Box<dyn Fn(&mut Value)>)> = vec![
+    type Edit = Box<dyn Fn(&mut Value)>;
+    let edits: Vec<(&str, &str, Edit)> = vec![
         ("unknown field", "received", Box::new(|v| v["quality"] = json!("good"))),
         ("unknown field of a line", "received", Box::new(|v| v["lines"][0]["uom"] = json!("KGM"))),
         ("negative quantity", "received", Box::new(|v| v["lines"][0]["quantity"]["value"] = json!("-1"))),
