@@ -9,7 +9,7 @@ use lotline_domain::id::{BatchRef, Place};
 use lotline_domain::quantity::Ratio;
 use lotline_domain::settle::{Mark, Node};
 use lotline_domain::time::{CommitNo, Instant, Position, RecordedAt};
-use lotline_projections::{Direction, Question, Tier, exceptions, slices_of, trace, vessels};
+use lotline_projections::{Direction, Question, Spot, Tier, exceptions, scope, slices_of, trace, vessels};
 use lotline_testkit::generate::Plant;
 
 /// Ledger time of a commit in these tests: far after every fact, a second apart.
