@@ -448,6 +448,12 @@ impl<'q, 'a> Walk<'q, 'a> {
             Direction::Back => (flow.at, flow.latest.saturating_mul(2)),
         };
         let episode = episode(&settled, place, at);
+        if self.direction == Direction::Back && flow.mark == Mark::Link {
+            // The dual of following a link out of whatever episode.
+            for episode in 0..episode {
+                self.push(State { batch, place, episode, made, tier: tier.min(Tier::Possible), limit });
+            }
+        }
         if self.direction == Direction::Back && tier == Tier::Certain {
             let sure = flow.at.saturating_mul(2).saturating_sub(i64::from(!flow.alone));
             self.push(State { batch, place, episode, made, tier, limit: sure });
@@ -613,16 +619,18 @@ fn forward_tier(settled: &Settlement, state: &State, flow: &Settled) -> Option<T
         return None;
     }
     if leaves > state.episode {
-        return Some(behind_zero(settled, state, flow.at));
+        return Some(behind_zero(settled, state, flow.at, flow.mark == Mark::Link));
     }
     let sure = flow.at > moment || (flow.at == moment && flow.alone);
     Some(if sure { state.tier } else { state.tier.min(Tier::Possible) })
 }
 
 /// What leaves after the slice was empty is cleared; by a doubtful book, it is possible (ruling 23).
-fn behind_zero(settled: &Settlement, state: &State, leaves: i64) -> Tier {
+///
+/// A link is drawn because something else is missing: it is possible whatever this slice's book says.
+fn behind_zero(settled: &Settlement, state: &State, leaves: i64, link: bool) -> Tier {
     let doubtful = settled.slice(state.place).is_some_and(|slice| slice.is_disturbed_by(leaves));
-    if doubtful { state.tier.min(Tier::Possible) } else { Tier::Cleared }
+    if doubtful || link { state.tier.min(Tier::Possible) } else { Tier::Cleared }
 }
 
 /// The tier of a step into a slice as seen from where it left; `None` when it is not followed.
@@ -636,7 +644,7 @@ fn back_tier(settled: &Settlement, state: &State, flow: &Settled) -> Option<Tier
     }
     match enters.cmp(&state.episode) {
         std::cmp::Ordering::Greater => None,
-        std::cmp::Ordering::Less => Some(behind_zero(settled, state, state.limit.div_euclid(2))),
+        std::cmp::Ordering::Less => Some(behind_zero(settled, state, state.limit.div_euclid(2), false)),
         std::cmp::Ordering::Equal => Some(state.tier),
     }
 }

@@ -1,7 +1,5 @@
 //! One batch, swept step by step in effective order.
 
-use std::collections::VecDeque;
-
 use rustc_hash::FxHashMap;
 
 use crate::book::{BatchIx, Deed, DeedIx, EndKind, FactIx, FlowIx, PlaceIx, PlaceKind};
@@ -10,15 +8,14 @@ use super::candidates::{Said, Taken};
 use super::measure::Statement;
 use super::{Exception, ExceptionKind, Key, Mark, Measure, Node, Settled, Settlement, Settler, Slice};
 
-/// What an overdrawn slice owes.
+/// What came to be in a slice, or was taken from it, and nothing explains: other slices of the batch may.
 #[derive(Debug, Clone, Copy)]
-struct Debt {
+struct Want {
     at: i64,
-    /// When the slice went below zero.
-    since: i64,
     latest: i64,
-    amount: i128,
     fact: FactIx,
+    stated: Option<FlowIx>,
+    amount: Option<i128>,
 }
 
 /// A slice on the way.
@@ -32,14 +29,16 @@ pub(super) struct State {
     pub(super) open_unknown: bool,
     unknown: bool,
     assumed: bool,
-    /// What is in it came by an assumed pick, or from where something did.
-    entered: bool,
     /// Since when its book is doubtful.
     disturbed: Option<i64>,
-    debts: VecDeque<Debt>,
-    /// Debts that nothing explains: a count or the like made them up.
-    unexplained: Vec<Debt>,
+    /// Taken, not there, and not repaid.
+    owed: i128,
+    /// Since when the balance has been below zero, by which fact, and how far.
     negative_since: Option<(i64, FactIx, i128)>,
+    /// What was taken in that time and was not there.
+    shortages: Vec<Want>,
+    /// What is to be linked with the other slices.
+    wants: Vec<Want>,
     zeros: Vec<i64>,
     /// Something came in since the last zero.
     filled: bool,
@@ -58,11 +57,11 @@ impl State {
             open_unknown: false,
             unknown: false,
             assumed: false,
-            entered: false,
             disturbed: None,
-            debts: VecDeque::new(),
-            unexplained: Vec::new(),
+            owed: 0,
             negative_since: None,
+            shortages: Vec::new(),
+            wants: Vec::new(),
             zeros: Vec::new(),
             filled: false,
             instant: i64::MIN,
@@ -98,6 +97,14 @@ impl State {
         }
     }
 
+    /// What nothing explains: what it still owes, and what was made up; in order of time.
+    fn take_wants(&mut self) -> Option<(PlaceIx, Vec<Want>)> {
+        let mut wants = std::mem::take(&mut self.wants);
+        wants.append(&mut self.shortages);
+        wants.sort_by_key(|want| want.at);
+        (!wants.is_empty()).then_some((self.place, wants))
+    }
+
     /// From an instant on its book proves nothing any more.
     fn disturb(&mut self, at: i64) {
         self.disturbed = Some(self.disturbed.map_or(at, |since| since.min(at)));
@@ -122,8 +129,6 @@ pub(super) struct Sweep<'s, 'b> {
     index: FxHashMap<PlaceIx, usize>,
     flows: Vec<Settled>,
     exceptions: Vec<Exception>,
-    /// What no slice explains: its other slices may, once all are known.
-    wants: Vec<(Cause, PlaceIx, Option<i128>)>,
     /// What was done to slices, step by step.
     steps: Vec<(Key, Done)>,
 }
@@ -151,7 +156,6 @@ impl<'s, 'b> Sweep<'s, 'b> {
             index: FxHashMap::default(),
             flows: Vec::new(),
             exceptions: Vec::new(),
-            wants: Vec::new(),
             steps: Vec::new(),
         }
     }
@@ -292,8 +296,7 @@ impl<'s, 'b> Sweep<'s, 'b> {
         }
         let unplaced = self.settler.special.unplaced;
         let Some(at) = self.find(unplaced) else { return };
-        let owed: i128 = self.slices[at].debts.iter().map(|debt| debt.amount).sum();
-        let pays = owed.min(free);
+        let pays = self.slices[at].owed.min(free);
         if pays <= 0 || entered == unplaced || !self.has_slice(entered) || !self.settler.inside(entered, cause.key) {
             return;
         }
@@ -319,49 +322,52 @@ impl<'s, 'b> Sweep<'s, 'b> {
         };
         let nowhere = self.settler.special.unexplained;
         self.exception(ExceptionKind::SourceUnknown, Some(entered), cause, excess);
-        self.wants.push((cause, entered, excess));
         self.post(cause, Node::Place(nowhere), to, excess, Mark::Plain);
     }
 
-    /// Possible links from every slice reached by then.
-    fn link_from_all(&mut self, cause: Cause, to: Node, amount: Option<i128>) {
-        let at = cause.key.instant;
-        for place in self.reached_between(i64::MIN, at) {
-            self.link(cause, Node::Place(place), to, amount, at);
+    /// Possible links to what nothing explains, from every other slice of the batch reached by then (ruling 1).
+    ///
+    /// What came to a slice leads to the first want that is not before it: later ones follow from there.
+    fn link_wants(&mut self) {
+        let wanting: Vec<(PlaceIx, Vec<Want>)> = self.slices.iter_mut().filter_map(State::take_wants).collect();
+        if wanting.is_empty() {
+            return;
         }
-    }
-
-    /// A debt that nothing paid may be of every slice reached by then: from the start of the negative
-    /// interval, or for slices that were reached in the course of it from the debt's own moment.
-    fn link_debt(&mut self, debt: &Debt, place: PlaceIx) {
-        for (after, at) in [(i64::MIN, debt.since), (debt.since, debt.at)] {
-            let cause = Cause { key: Key::end_of(at), fact: debt.fact, stated: None, latest: debt.latest };
-            for from in self.reached_between(after, at) {
-                self.link(cause, Node::Place(from), Node::Place(place), Some(debt.amount), at);
+        let mut entered: FxHashMap<PlaceIx, Vec<i64>> = FxHashMap::default();
+        for flow in self.flows.iter().filter(|flow| flow.mark != Mark::Link) {
+            if let Node::Place(place) = flow.to
+                && self.has_slice(place)
+            {
+                entered.entry(place).or_default().push(flow.counts_from);
             }
         }
-    }
-
-    /// The slices first reached after one instant and not after another one.
-    fn reached_between(&self, after: i64, until: i64) -> Vec<PlaceIx> {
-        let within = |first_in: i64| first_in <= until && (first_in > after || after == i64::MIN);
-        self.slices.iter().filter(|slice| within(slice.first_in)).map(|slice| slice.place).collect()
+        // What is linked itself is reached by that.
+        for (place, wants) in &wanting {
+            entered.entry(*place).or_default().extend(wants.iter().map(|want| want.at));
+        }
+        let places: Vec<PlaceIx> = self.slices.iter().map(|slice| slice.place).collect();
+        for (wanting, wants) in &wanting {
+            for from in places.iter().filter(|from| *from != wanting) {
+                let mut linked = Vec::new();
+                for moment in entered.get(from).into_iter().flatten() {
+                    let later = wants.partition_point(|want| want.at < *moment);
+                    let that_day = (0..later).filter(|at| wants[*at].latest >= *moment);
+                    linked.extend(that_day.chain((later < wants.len()).then_some(later)));
+                }
+                linked.sort_unstable();
+                linked.dedup();
+                for want in linked.into_iter().map(|at| wants[at]) {
+                    let Want { at, latest, fact, stated, amount } = want;
+                    let cause = Cause { key: Key::end_of(at), fact, stated, latest };
+                    self.link(cause, Node::Place(*from), Node::Place(*wanting), amount, at);
+                }
+            }
+        }
     }
 
     fn link(&mut self, cause: Cause, from: Node, to: Node, amount: Option<i128>, at: i64) {
         if from == to {
             return;
-        }
-        if let Node::Place(place) = to
-            && self.has_slice(place)
-        {
-            let slice = self.slice(place);
-            self.slices[slice].disturb(at);
-        }
-        if let Node::Place(place) = from
-            && let Some(slice) = self.find(place)
-        {
-            self.slices[slice].disturb(at);
         }
         self.flows.push(Settled {
             amount,
@@ -390,7 +396,7 @@ impl<'s, 'b> Sweep<'s, 'b> {
         }
         if let (Some(named), Some(excess)) = (named, taken.excess()) {
             if excess.is_none() {
-                self.wants.push((cause, named, None));
+                self.want(cause, named, None);
             }
             self.post(cause, Node::Place(named), to, excess, Mark::Plain);
         }
@@ -406,7 +412,6 @@ impl<'s, 'b> Sweep<'s, 'b> {
         }
         let at = cause.key.instant;
         let mut alone = true;
-        let mut moved_on = mark == Mark::Assumed;
         if let Node::Place(place) = from
             && self.has_slice(place)
         {
@@ -417,7 +422,6 @@ impl<'s, 'b> Sweep<'s, 'b> {
             if cause.latest != at {
                 self.slices[slice].disturb(at);
             }
-            moved_on |= self.slices[slice].entered;
             self.withdraw(slice, cause, amount, mark);
         }
         let flow = Settled {
@@ -437,13 +441,14 @@ impl<'s, 'b> Sweep<'s, 'b> {
         if let Node::Place(place) = to
             && self.has_slice(place)
         {
+            if self.is_made_up(from) {
+                self.want(cause, place, amount);
+            }
             let slice = self.slice(place);
             self.slices[slice].enter(at);
             if cause.latest != at {
                 self.slices[slice].disturb(at);
             }
-            self.slices[slice].assumed |= moved_on;
-            self.slices[slice].entered |= moved_on;
             let paid = self.deposit(slice, &flow);
             if let Some(amount) = amount {
                 self.pay_unplaced(cause, from, to, amount - paid);
@@ -475,20 +480,32 @@ impl<'s, 'b> Sweep<'s, 'b> {
             return;
         }
         state.disturb(at);
-        let since = state.negative_since.map_or(at, |(since, ..)| since);
-        state.debts.push_back(Debt { at, since, latest, amount: amount - had, fact });
-        if state.negative_since.is_none() {
-            state.negative_since = Some((at, fact, amount - had));
-        } else if let Some(interval) = &mut state.negative_since {
-            interval.2 = interval.2.max(-state.balance);
+        let short = amount - had;
+        state.owed += short;
+        state.shortages.push(Want { at, latest, fact, stated: None, amount: Some(short) });
+        match &mut state.negative_since {
+            None => state.negative_since = Some((at, fact, short)),
+            Some(interval) => interval.2 = interval.2.max(-state.balance),
         }
+    }
+
+    /// Notes what nothing explains.
+    fn want(&mut self, cause: Cause, place: PlaceIx, amount: Option<i128>) {
+        let Cause { key: Key { instant: at, .. }, fact, latest, stated } = cause;
+        let slice = self.slice(place);
+        self.slices[slice].wants.push(Want { at, latest, fact, stated, amount });
+    }
+
+    /// What a count or the like makes up, which no flow between slices explains.
+    fn is_made_up(&self, from: Node) -> bool {
+        let special = &self.settler.special;
+        matches!(from, Node::Place(place) if place == special.adjustment || place == special.unexplained)
     }
 
     /// Returns how much of it paid debts.
     fn deposit(&mut self, slice: usize, flow: &Settled) -> i128 {
         let at = flow.at;
-        // What a count or the like makes up explains nothing.
-        let explains = !matches!(flow.from, Node::Place(place) if self.kind(place) == PlaceKind::Sink);
+        let explains = !self.is_made_up(flow.from);
         let state = &mut self.slices[slice];
         if state.balance <= 0 && !state.open_unknown {
             state.arrived = at;
@@ -498,36 +515,34 @@ impl<'s, 'b> Sweep<'s, 'b> {
         if flow.mark == Mark::Assumed {
             state.disturb(at);
         }
+        let began = state.negative_since.map(|(began, ..)| began).filter(|began| *began < at);
+        let counts = |amount| began.map(|began| Settled { amount, counts_from: began, mark: Mark::Repays, ..*flow });
         let Some(amount) = flow.amount else {
             state.unknown = true;
             state.open_unknown = true;
             state.disturb(at);
+            self.flows.extend(counts(None));
             return 0;
         };
         state.balance += amount;
-        let mut left = amount;
-        let mut paid: Vec<Settled> = Vec::new();
-        while left > 0
-            && let Some(debt) = state.debts.front_mut()
-        {
-            let pays = left.min(debt.amount);
-            debt.amount -= pays;
-            left -= pays;
-            if !explains {
-                state.unexplained.push(Debt { amount: pays, ..*debt });
-            } else if debt.since < at {
-                state.first_in = state.first_in.min(debt.since);
-                paid.push(Settled { amount: Some(pays), counts_from: debt.since, mark: Mark::Repays, ..*flow });
+        let paid = amount.min(state.owed);
+        if paid > 0 {
+            state.owed -= paid;
+            if explains {
+                self.flows.extend(counts(Some(paid)));
+            } else {
+                let shortages = state.shortages.clone();
+                state.wants.extend(shortages);
             }
-            if debt.amount == 0 {
-                state.debts.pop_front();
+            if began.is_some() {
+                state.disturb(at);
             }
         }
-        if state.balance >= 0 {
+        if self.slices[slice].owed == 0 {
+            self.slices[slice].shortages.clear();
             self.end_negative(slice, Some(at));
         }
-        self.flows.extend(paid);
-        amount - left
+        paid
     }
 
     fn end_negative(&mut self, slice: usize, until: Option<i64>) {
@@ -625,7 +640,6 @@ impl<'s, 'b> Sweep<'s, 'b> {
         if difference < 0 {
             self.post(cause, Node::Place(place), Node::Place(book), Some(-difference), Mark::Plain);
         } else {
-            self.wants.push((cause, place, Some(difference)));
             self.post(cause, Node::Place(book), Node::Place(place), Some(difference), Mark::Plain);
         }
         self.slices[at].disturb(cause.key.instant);
@@ -636,20 +650,42 @@ impl<'s, 'b> Sweep<'s, 'b> {
         std::mem::take(&mut self.steps)
     }
 
-    /// Links for what was never paid, intervals that last, episodes.
-    pub(super) fn finish(mut self) -> Settlement {
-        for (cause, place, amount) in std::mem::take(&mut self.wants) {
-            self.link_from_all(cause, Node::Place(place), amount);
+    /// Marks what an assumed pick entered, and all slices that something flows to from there (ruling 4).
+    fn mark_assumed(&mut self) {
+        let mut since: FxHashMap<PlaceIx, i64> = FxHashMap::default();
+        if !self.flows.iter().any(|flow| flow.mark == Mark::Assumed) {
+            return;
         }
-        for at in 0..self.slices.len() {
-            self.end_negative(at, None);
-            let place = self.slices[at].place;
-            let mut debts = std::mem::take(&mut self.slices[at].unexplained);
-            debts.extend(std::mem::take(&mut self.slices[at].debts));
-            for debt in debts {
-                self.link_debt(&debt, place);
+        loop {
+            let mut more = false;
+            for flow in self.flows.iter().filter(|flow| flow.mark != Mark::Link) {
+                let Node::Place(to) = flow.to else { continue };
+                let follows = match flow.from {
+                    Node::Place(from) => since.get(&from).is_some_and(|since| *since <= flow.latest),
+                    _ => false,
+                };
+                if self.has_slice(to) && (flow.mark == Mark::Assumed || follows) {
+                    let known = since.entry(to).or_insert(i64::MAX);
+                    more |= flow.counts_from < *known;
+                    *known = flow.counts_from.min(*known);
+                }
+            }
+            if !more {
+                break;
             }
         }
+        for slice in &mut self.slices {
+            slice.assumed |= since.contains_key(&slice.place);
+        }
+    }
+
+    /// Links for what was never paid, intervals that last, episodes.
+    pub(super) fn finish(mut self) -> Settlement {
+        for at in 0..self.slices.len() {
+            self.end_negative(at, None);
+        }
+        self.link_wants();
+        self.mark_assumed();
         let mut slices: Vec<Slice> = Vec::with_capacity(self.slices.len());
         let settler = self.settler;
         for mut state in self.slices {
