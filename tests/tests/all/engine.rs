@@ -7,7 +7,7 @@ use lotline_domain::command::{Body, Mode, Recorded};
 use lotline_domain::fact::Event;
 use lotline_domain::id::{BatchRef, Place};
 use lotline_domain::quantity::Ratio;
-use lotline_domain::settle::{Mark, Node};
+use lotline_domain::settle::Node;
 use lotline_domain::time::{CommitNo, Instant, Position, RecordedAt};
 use lotline_projections::{Direction, Question, Spot, Tier, exceptions, scope, slices_of, trace, vessels};
 use lotline_testkit::generate::Plant;
@@ -66,7 +66,7 @@ pub fn on_hand(question: &Question<'_>) -> BTreeMap<(String, String), SliceText>
             all.insert((name.clone(), place), (row.amount.value.to_string(), row.unknown, row.assumed, stands));
         }
         let settled = question.settlement(batch);
-        let mut sinks: BTreeMap<String, (i128, bool, bool)> = BTreeMap::new();
+        let mut sinks: BTreeMap<String, (i128, bool)> = BTreeMap::new();
         for flow in settled.flows.iter().filter(|flow| flow.in_book()) {
             for (node, sign) in [(flow.to, 1), (flow.from, -1)] {
                 if let Node::Place(place) = node
@@ -75,7 +75,6 @@ pub fn on_hand(question: &Question<'_>) -> BTreeMap<(String, String), SliceText>
                     let entry = sinks.entry(book.place(place).to_string()).or_default();
                     entry.0 += sign * flow.amount.unwrap_or(0);
                     entry.1 |= flow.amount.is_none();
-                    entry.2 |= sign > 0 && flow.mark == Mark::Assumed;
                 }
             }
         }
@@ -93,13 +92,13 @@ pub fn on_hand(question: &Question<'_>) -> BTreeMap<(String, String), SliceText>
                 sinks.entry("sink:unexplained".to_owned()).or_default();
             }
         }
-        for (place, (amount, unknown, assumed)) in sinks {
+        for (place, (amount, unknown)) in sinks {
             let more = cleaned.get(&place).copied().unwrap_or(Ratio::ZERO);
             let value = settled.measure.value(amount).add(more).expect("small").to_string();
             if value == "0" && !unknown {
                 continue;
             }
-            all.insert((name.clone(), place.clone()), (value, unknown, assumed, place));
+            all.insert((name.clone(), place.clone()), (value, unknown, false, place));
         }
     }
     all

@@ -116,7 +116,9 @@ fn same_balances(plant: &Plant) -> Option<String> {
                 {
                     amount = fraction(&row.0);
                 }
-                (key, (amount, balance.unknown, balance.assumed, balance.stands.to_string()))
+                // What went into a sink lies in no slice.
+                let assumed = balance.assumed && !key.1.starts_with("sink:");
+                (key, (amount, balance.unknown, assumed, balance.stands.to_string()))
             })
             .collect();
         let ours: BTreeMap<_, _> = ours

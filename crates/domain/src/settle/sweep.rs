@@ -658,13 +658,16 @@ impl<'s, 'b> Sweep<'s, 'b> {
         }
         loop {
             let mut more = false;
+            let mut picked = false;
             for flow in self.flows.iter().filter(|flow| flow.mark != Mark::Link) {
+                // What repays is noted right behind its flow.
+                picked = flow.mark == Mark::Assumed || (picked && flow.mark == Mark::Repays);
                 let Node::Place(to) = flow.to else { continue };
                 let follows = match flow.from {
                     Node::Place(from) => since.get(&from).is_some_and(|since| *since <= flow.latest),
                     _ => false,
                 };
-                if self.has_slice(to) && (flow.mark == Mark::Assumed || follows) {
+                if self.has_slice(to) && (picked || follows) {
                     let known = since.entry(to).or_insert(i64::MAX);
                     more |= flow.counts_from < *known;
                     *known = flow.counts_from.min(*known);
