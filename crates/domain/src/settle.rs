@@ -264,6 +264,8 @@ pub struct Settlement {
     pub slices: Vec<Slice>,
     /// Its own discrepancies.
     pub exceptions: Vec<Exception>,
+    /// Vessels that something of it was filled into from behind an assumed pick.
+    pub assumed_vessels: Vec<PlaceIx>,
     /// Numbers of the flows by source and by destination, where there are many.
     by_end: Option<Box<ByEnd>>,
 }

@@ -4,7 +4,7 @@ use lotline_domain::book::{BatchIx, EndKind, PlaceIx, PlaceKind};
 use lotline_domain::command::Amount;
 use lotline_domain::id::HoldId;
 use lotline_domain::quantity::Ratio;
-use lotline_domain::settle::{Mark, Node, Settled, Settlement};
+use lotline_domain::settle::{Node, Settled, Settlement};
 
 use crate::question::Question;
 
@@ -178,7 +178,7 @@ fn in_vessels(question: &Question<'_>, batch: BatchIx, settled: &Settlement) -> 
             state: State::InVessel,
             amount: Amount { value, unit: base },
             unknown,
-            assumed: settled.flows.iter().any(|flow| flow.to == Node::Place(vessel) && flow.mark == Mark::Assumed),
+            assumed: settled.assumed_vessels.contains(&vessel),
             by_model: true,
             holds: Vec::new(),
         });

@@ -91,7 +91,7 @@ impl State {
     }
 
     fn close_instant(&mut self) {
-        if self.balance <= 0 && !self.open_unknown && self.filled {
+        if self.balance <= 0 && !self.unknown && self.filled {
             self.zeros.push(self.instant);
             self.filled = false;
         }
@@ -129,6 +129,8 @@ pub(super) struct Sweep<'s, 'b> {
     index: FxHashMap<PlaceIx, usize>,
     flows: Vec<Settled>,
     exceptions: Vec<Exception>,
+    /// Vessels that something was filled into from behind an assumed pick.
+    assumed_vessels: Vec<PlaceIx>,
     /// What was done to slices, step by step.
     steps: Vec<(Key, Done)>,
 }
@@ -156,6 +158,7 @@ impl<'s, 'b> Sweep<'s, 'b> {
             index: FxHashMap::default(),
             flows: Vec::new(),
             exceptions: Vec::new(),
+            assumed_vessels: Vec::new(),
             steps: Vec::new(),
         }
     }
@@ -335,8 +338,9 @@ impl<'s, 'b> Sweep<'s, 'b> {
         }
         let mut entered: FxHashMap<PlaceIx, Vec<i64>> = FxHashMap::default();
         for flow in self.flows.iter().filter(|flow| flow.mark != Mark::Link) {
+            // What went into a vessel may have been taken out of it again by its name.
             if let Node::Place(place) = flow.to
-                && self.has_slice(place)
+                && self.kind(place) != PlaceKind::Sink
             {
                 entered.entry(place).or_default().push(flow.counts_from);
             }
@@ -667,7 +671,7 @@ impl<'s, 'b> Sweep<'s, 'b> {
                     Node::Place(from) => since.get(&from).is_some_and(|since| *since <= flow.latest),
                     _ => false,
                 };
-                if self.has_slice(to) && (picked || follows) {
+                if self.kind(to) != PlaceKind::Sink && (picked || follows) {
                     let known = since.entry(to).or_insert(i64::MAX);
                     more |= flow.counts_from < *known;
                     *known = flow.counts_from.min(*known);
@@ -680,6 +684,9 @@ impl<'s, 'b> Sweep<'s, 'b> {
         for slice in &mut self.slices {
             slice.assumed |= since.contains_key(&slice.place);
         }
+        let vessels = since.into_keys().filter(|place| self.kind(*place) == PlaceKind::Vessel);
+        self.assumed_vessels = vessels.collect();
+        self.assumed_vessels.sort_unstable();
     }
 
     /// Links for what was never paid, intervals that last, episodes.
@@ -714,6 +721,7 @@ impl<'s, 'b> Sweep<'s, 'b> {
             flows: self.flows,
             slices,
             exceptions: self.exceptions,
+            assumed_vessels: self.assumed_vessels,
             by_end: None,
         }
     }
