@@ -81,7 +81,7 @@ pub struct Balance {
     pub amount: Number,
     /// Something of unknown quantity flowed to or from it (section 4).
     pub unknown: bool,
-    /// It was picked from or entered by an assumed pick (ruling 4).
+    /// It was picked from or entered by an assumed pick, or is reached from what one entered (ruling 4).
     pub assumed: bool,
     /// Where it is: for a container where that stands, else the place itself (section 3).
     pub stands: Place,

@@ -9,7 +9,7 @@ use lotline_domain::id::{
     BatchCode, BatchId, BatchRef, CommandId, ContainerId, EventId, Generation, HoldId, ItemId, LocationId, PartyId,
     Place, RunId, RunName, ShipmentId, SourceId, VesselId,
 };
-use lotline_domain::quantity::Stated;
+use lotline_domain::quantity::{Difference, Stated};
 use lotline_domain::time::{Instant, OccurredAt};
 use lotline_domain::unit::Unit;
 use lotline_testkit::naive::{Bounds, Naive, Settled, Tier, number};
@@ -208,6 +208,11 @@ impl World {
 
     pub fn count(&mut self, time: i64, what: &str, at: &str) -> EventId {
         self.tell(time, Fact::Counted { at: place(at), lines: lines(what) })
+    }
+
+    pub fn adjust(&mut self, time: i64, what: &str, difference: &str, at: &str) -> EventId {
+        let difference = Difference::new(difference.parse().unwrap(), Unit::KILOGRAM).unwrap();
+        self.tell(time, Fact::Adjusted { at: place(at), batch: batch(what), difference, reason: None })
     }
 
     pub fn correct(&mut self, time: i64, target: &str, with: Option<(i64, Fact)>) -> EventId {

@@ -101,9 +101,7 @@ impl Stage {
         if let Some(why) = ask.rows.wrong(&engine, ask.exact, false) {
             wrong.push(format!("  the engine: {why}"));
         }
-        // What a naive scope holds of runs and passed slices it lists otherwise: rows there are, and no count of them.
-        let exact = ask.exact && !matches!(ask.about, About::Scope(_));
-        if let Some(why) = naive.as_ref().and_then(|naive| ask.rows.wrong(naive, exact, true)) {
+        if let Some(why) = naive.as_ref().and_then(|naive| ask.rows.wrong(naive, ask.exact, true)) {
             wrong.push(format!("  the naive model: {why}"));
         }
         let naive = naive.map_or_else(|| "does not answer this".to_owned(), |naive| naive.to_string());
@@ -401,11 +399,8 @@ fn naive_answer(naive: &Naive, bounds: NaiveBounds, about: &About) -> Option<Row
         About::Scope(batches) => {
             for ((name, place), row) in settled.recall(batches) {
                 let mut said = BTreeMap::from([("tier".to_owned(), word(row.tier).to_owned())]);
-                // Of an open run it tells what went in, and not what is left.
-                if row.state != "in process" {
-                    said.insert("quantity".to_owned(), marked(&plain(&row.quantity.to_string()), row.unknown, false));
-                }
-                if !place.starts_with("vessel:") && place != "unplaced" {
+                said.insert("quantity".to_owned(), marked(&plain(&row.quantity.to_string()), row.unknown, false));
+                if place != "unplaced" {
                     said.insert("state".to_owned(), row.state.replace(' ', "-"));
                 }
                 if !place.starts_with("run:") {

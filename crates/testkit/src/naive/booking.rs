@@ -1,11 +1,11 @@
 //! Section 5 in settlement: flows are booked into slices, debts are paid and what is missing is linked.
 
-use lotline_domain::id::Place;
+use lotline_domain::id::{Place, Sink};
 
 use super::names::Batch;
 use super::number::{Number, least, zero};
 use super::settle::{Flow, FlowKind, Node, Now, Settled, Want};
-use super::slice::SliceBook;
+use super::slice::{Paid, Shortage, SliceBook};
 use super::steps::Key;
 
 impl Settled {
@@ -30,6 +30,9 @@ impl Settled {
     ) -> usize {
         let (index, paid) = self.flow_alone(batch, from.clone(), to.clone(), amount.clone(), assumed, now);
         if let Node::Slice(_, place) = &to {
+            if is_explained_by_nothing(&from) {
+                self.want(batch, place, now);
+            }
             self.pay_unplaced(batch, &from, place, amount.map(|amount| amount - paid), now);
         }
         index
@@ -59,7 +62,7 @@ impl Settled {
             amount: amount.clone(),
             at,
             latest: now.latest,
-            counts_from: Vec::new(),
+            counts_from: None,
             assumed,
             possible: false,
             cause: now.key.event.clone(),
@@ -93,13 +96,15 @@ impl Settled {
         let (at, cause) = (now.key.instant, &now.key.event);
         let mut amount = amount.cloned();
         if let (Place::Vessel(vessel), Some(wanted)) = (place, &amount) {
-            // CHOICE: taken as named (ruling 18); what the model has not is the slice's own debt.
+            // Taken as named (ruling 18); what the model has not is missing from the vessel's total.
             let taken = self.vessel(vessel).take_named(batch, wanted);
             let sum = taken.iter().fold(zero(), |sum, (_, part)| sum + part);
-            if sum < *wanted {
+            let short = wanted - sum;
+            if short > zero() {
                 self.discrepancy("vessel has less of it", batch, &place.to_string(), cause);
+                self.miss_in_vessel(vessel, batch, &short);
             }
-            amount = Some(wanted - sum);
+            amount = Some(short);
         }
         let book = self.book_mut(batch, place);
         match &amount {
@@ -126,50 +131,51 @@ impl Settled {
         now: &Now,
     ) -> Number {
         let at = now.key.instant;
-        let mut paid = zero();
-        if let Place::Vessel(vessel) = place {
-            self.fill(vessel, batch, amount, flow, now);
-        }
-        let in_vessel = matches!(place, Place::Vessel(_));
-        let book = self.book_mut(batch, place);
-        match amount {
-            None => book.put_unknown(at),
-            // What is in a vessel is in its layers, and not in the slice's own book.
-            Some(_) if in_vessel => book.inflows.push(at),
-            Some(amount) => {
-                let (counts_from, of_debts) = book.put(amount, at);
-                paid = of_debts;
-                self.flows[flow].counts_from = counts_from;
+        let shortages = self.book(batch, place).open_shortages();
+        let paid = match (place, amount) {
+            (_, None) => {
+                let from = shortages.first().map(|shortage| shortage.at).filter(|began| *began != at);
+                self.book_mut(batch, place).put_unknown(at);
+                Paid { amount: zero(), from }
             }
+            // What is in a vessel is in its layers, and not in the slice's own book.
+            (Place::Vessel(vessel), Some(amount)) => {
+                let book = self.book_mut(batch, place);
+                let paid = book.pay(amount, at);
+                book.balance += &paid.amount;
+                book.inflows.push(at);
+                self.miss_in_vessel(vessel, batch, &-&paid.amount);
+                paid
+            }
+            (_, Some(amount)) => self.book_mut(batch, place).put(amount, at),
+        };
+        if let Place::Vessel(vessel) = place {
+            self.fill(vessel, batch, amount.map(|amount| amount - &paid.amount).as_ref(), flow, now);
         }
+        if paid.amount > zero() && is_explained_by_nothing(&self.flows[flow].from) {
+            // A difference of the book is no flow that was missing: the overdraft is never repaid (ruling 1).
+            self.want_for(batch, place, &shortages);
+        }
+        self.flows[flow].counts_from = paid.from;
         let book = self.book_mut(batch, place);
         if assumed {
             book.assumed = true;
         }
-        if assumed || now.latest != at {
+        if assumed || now.latest != at || paid.from.is_some() {
             book.disturbed.push(at);
         }
-        paid
+        paid.amount
     }
 
-    /// Section 5: what comes in from outside or from a run pays what left from nobody knows where.
-    pub(super) fn pay_unplaced(
-        &mut self,
-        batch: &Batch,
-        from: &Node,
-        entered: &Place,
-        free: Option<Number>,
-        now: &Now,
-    ) {
-        let from_outside = match from {
-            Node::Slice(_, place) => !self.standing.is_inside(place) && !matches!(place, Place::Vessel(_)),
-            _ => true,
-        };
+    /// What is new in the book, from a supplier, a run or a draw, pays what left from nobody knows where. What
+    /// had left before and comes back does not: it is what left. Nor does what was seen or counted: it lies there.
+    fn pay_unplaced(&mut self, batch: &Batch, from: &Node, entered: &Place, free: Option<Number>, now: &Now) {
+        let is_new = !matches!(from, Node::Slice(..));
         let Some(free) = free else { return };
-        if !from_outside || *entered == Place::Unplaced || !self.standing.is_inside(entered) {
+        if !is_new || *entered == Place::Unplaced || !self.standing.is_inside(entered) {
             return;
         }
-        let part = least(&free, &self.book(batch, &Place::Unplaced).owed());
+        let part = least(&free, &self.book(batch, &Place::Unplaced).owed);
         if part > zero() {
             let (here, there) =
                 (Node::Slice(batch.clone(), entered.clone()), Node::Slice(batch.clone(), Place::Unplaced));
@@ -179,19 +185,14 @@ impl Settled {
     }
 
     pub(super) fn link(&mut self, batch: &Batch, from: &Place, to: Node, now: &Now) {
-        let at = now.key.instant;
-        self.book_mut(batch, from).disturbed.push(at);
-        if let Node::Slice(_, place) = &to {
-            self.book_mut(batch, &place.clone()).disturbed.push(at);
-        }
         self.record(Flow {
             batch: batch.clone(),
             from: Node::Slice(batch.clone(), from.clone()),
             to,
             amount: None,
-            at,
+            at: now.key.instant,
             latest: now.latest,
-            counts_from: Vec::new(),
+            counts_from: None,
             assumed: false,
             possible: true,
             cause: now.key.event.clone(),
@@ -200,36 +201,29 @@ impl Settled {
         });
     }
 
-    /// Section 5: unpaid debts, what a count found above the book and what came from `unexplained` may
-    /// have come from every other slice of the batch that had an inflow by then.
-    pub(super) fn link_what_is_unexplained(&mut self) {
-        let mut wants = std::mem::take(&mut self.wants);
-        for ((batch, place), book) in &self.slices {
-            for debt in &book.debts {
-                let want = Want {
-                    batch: batch.clone(),
-                    place: place.clone(),
-                    at: debt.at,
-                    latest: debt.latest,
-                    cause: debt.cause.clone(),
-                };
-                wants.push(want);
-            }
+    fn want_for(&mut self, batch: &Batch, place: &Place, shortages: &[Shortage]) {
+        for Shortage { at, latest, cause } in shortages.iter().cloned() {
+            self.wants.push(Want { batch: batch.clone(), place: place.clone(), at, latest, cause });
         }
-        for want in wants {
-            let others: Vec<Place> = self
-                .slices
-                .iter()
-                // CHOICE: sinks end paths, so none is a source.
-                .filter(|((batch, place), _)| *batch == want.batch && *place != want.place && !place.is_sink())
-                .filter(|(_, book)| book.inflows.iter().any(|at| *at <= want.at))
-                .map(|((_, place), _)| place.clone())
-                .collect();
-            for from in others {
+    }
+
+    /// Ruling 1: overdrafts that are never repaid, and what appeared by an unknown way, may have come from
+    /// every other slice of the batch. A trace follows that from those that it has reached by then.
+    pub(super) fn link_what_is_unexplained(&mut self) {
+        let slices: Vec<(Batch, Place)> = self.slices.keys().cloned().collect();
+        for (batch, place) in &slices {
+            let shortages = self.book(batch, place).open_shortages();
+            self.want_for(batch, place, &shortages);
+        }
+        for want in std::mem::take(&mut self.wants) {
+            // CHOICE: sinks end paths, so none is a source.
+            let others =
+                slices.iter().filter(|(batch, place)| *batch == want.batch && *place != want.place && !place.is_sink());
+            for (_, from) in others {
                 let to = Node::Slice(want.batch.clone(), want.place.clone());
                 let key = Key { instant: want.at, sequence: None, phase: 0, event: want.cause.clone(), leg: 0 };
                 let now = Now { key: &key, latest: want.latest, measure: None, kind: FlowKind::Other };
-                self.link(&want.batch, &from, to, &now);
+                self.link(&want.batch, from, to, &now);
             }
         }
     }
@@ -242,4 +236,9 @@ impl Settled {
             _ => own,
         }
     }
+}
+
+/// A difference of the book, which no flow between slices explains.
+fn is_explained_by_nothing(from: &Node) -> bool {
+    matches!(from, Node::Slice(_, Place::Sink(Sink::Adjustment | Sink::Unexplained)))
 }

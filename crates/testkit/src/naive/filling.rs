@@ -62,19 +62,26 @@ impl Settled {
         let fill = Fill {
             batch: batch.clone(),
             key: now.key.clone(),
-            flow,
+            flows: vec![flow],
             base: amount.cloned(),
             amount: in_vessel,
             left: zero(),
             unit,
         };
-        let index = self.vessel(id).fills.len();
-        for (draw, part) in self.vessel(id).fill(fill) {
+        let (index, paid) = self.vessel(id).fill(fill);
+        for (draw, part) in paid {
             let vessel = &self.vessels[id];
             let (owed, fill) = (vessel.draws[draw].key.clone(), &vessel.fills[index]);
             let base = in_base(fill, &part);
-            let counts_from = base.iter().map(|base| (owed.instant, base.clone())).collect();
-            self.content(batch, id, &owed, base, counts_from, now);
+            self.content(batch, id, &owed, base, Some(owed.instant), now);
+        }
+    }
+
+    /// Notes what a record takes of a batch beyond what the model has, or gives back (in the batch's base unit).
+    pub(super) fn miss_in_vessel(&mut self, id: &VesselId, batch: &Batch, base: &Number) {
+        let unit = self.vessel_unit(id, batch);
+        if let (true, Some(factor)) = (*base != zero(), self.units.factor(batch, self.units.base(batch), unit)) {
+            *self.vessel(id).missing.entry((batch.clone(), unit)).or_insert_with(zero) += base * factor;
         }
     }
 
@@ -85,7 +92,7 @@ impl Settled {
         vessel: &VesselId,
         draw: &Key,
         amount: Option<Number>,
-        counts_from: Vec<(Instant, Number)>,
+        counts_from: Option<Instant>,
         now: &Now,
     ) {
         self.record(Flow {
@@ -112,7 +119,7 @@ impl Settled {
         for (fill, part) in self.vessel(id).draw(draw) {
             let fill = self.vessels[id].fills[fill].clone();
             let base = in_base(&fill, &part);
-            self.content(&fill.batch, id, now.key, base, Vec::new(), now);
+            self.content(&fill.batch, id, now.key, base, None, now);
         }
         let hub = Node::Draw(now.key.event.clone(), now.key.leg);
         match to {
@@ -149,7 +156,7 @@ impl Settled {
                 amount: base.clone(),
                 at: now.key.instant,
                 latest: now.latest,
-                counts_from: Vec::new(),
+                counts_from: None,
                 assumed: false,
                 possible: false,
                 cause: now.key.event.clone(),

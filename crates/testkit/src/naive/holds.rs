@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lotline_domain::fact::{Fact, HoldTarget, ReleaseTarget, RunKind};
-use lotline_domain::id::{HoldId, Place};
+use lotline_domain::fact::{Destination, Fact, HoldTarget, ReleaseTarget, RunKind};
+use lotline_domain::id::{EventId, HoldId, PartyId, Place, Sink};
 use lotline_domain::time::Instant;
 
 use super::Discrepancy;
 use super::names::Batch;
-use super::settle::{FlowKind, Node, Settled};
-use super::walk::{Tier, Walk};
+use super::settle::{Carried, FlowKind, Node, Settled};
+use super::steps::nobody;
+use super::walk::Walk;
 
 /// A hold, with what lifts it.
 #[derive(Debug, Clone)]
@@ -108,28 +109,72 @@ impl Settled {
     pub(super) fn hold_exceptions(&self) -> BTreeSet<Discrepancy> {
         let covers = self.hold_covers();
         let mut found = BTreeSet::new();
-        let mut check = |batch: &Batch, place: &Place, at, latest, kind, cause: &lotline_domain::id::EventId| {
+        let mut check = |batch: &Batch, place: &Place, to: Option<&Place>, at, latest, kind, cause: &EventId| {
             let Some(kind) = word(kind) else { return };
+            if to.is_some_and(|to| self.goes_back_to_supplier(batch, to)) {
+                return;
+            }
             if covers.iter().any(|cover| cover.covers(self, batch, place, at, latest)) {
                 let (batch, place, cause) = (batch.to_string(), place.to_string(), cause.to_string());
                 found.insert(Discrepancy { kind, batch, place, cause });
             }
         };
         for flow in self.flows.iter().filter(|flow| !flow.possible) {
-            let consumed = flow.kind == FlowKind::Consumed && matches!(flow.to, Node::Run(_));
+            let used_up = |to: &Node| matches!(to, Node::Slice(_, Place::Sink(Sink::Consumed)));
+            let consumed = flow.kind == FlowKind::Consumed && (matches!(flow.to, Node::Run(_)) || used_up(&flow.to));
             let leaves = consumed || matches!(flow.kind, FlowKind::Shipped | FlowKind::Delivered);
             if let (true, Node::Slice(batch, place)) = (leaves, &flow.from) {
-                check(batch, place, flow.at, flow.latest, flow.kind, &flow.cause);
+                let to = match &flow.to {
+                    Node::Slice(_, to) => Some(to),
+                    _ => None,
+                };
+                check(batch, place, to, flow.at, flow.latest, flow.kind, &flow.cause);
             }
         }
         for carried in &self.carried {
             for held in &carried.content {
                 if held.amount != super::number::zero() || held.unknown {
-                    check(&held.batch, &held.place, carried.at, carried.latest, carried.kind, &carried.cause);
+                    let Carried { at, latest, kind, cause, to, .. } = carried;
+                    check(&held.batch, &held.place, Some(to), *at, *latest, *kind, cause);
                 }
             }
         }
         found
+    }
+}
+
+impl Settled {
+    /// Scenario 8: held goods may go back to who supplied them, or what they were split, merged or re-packed from.
+    fn goes_back_to_supplier(&self, batch: &Batch, to: &Place) -> bool {
+        let party = match self.standing.root(to) {
+            Place::Party(party) => Some(party),
+            Place::Transit(shipment) => match self.destinations.get(&shipment) {
+                Some(Destination::Party(party)) => Some(party.clone()),
+                _ => None,
+            },
+            _ => None,
+        };
+        party.is_some_and(|party| self.suppliers(batch).contains(&party))
+    }
+
+    fn suppliers(&self, batch: &Batch) -> BTreeSet<PartyId> {
+        let edges = self.made_of();
+        let mut same_goods = BTreeSet::from([batch.clone()]);
+        loop {
+            let more = edges.iter().filter(|(_, to, _, production)| !production && same_goods.contains(to));
+            let more: BTreeSet<Batch> = more.map(|(from, ..)| from.clone()).collect();
+            if more.is_subset(&same_goods) {
+                break;
+            }
+            same_goods.extend(more);
+        }
+        let supplied = self.flows.iter().filter(|flow| same_goods.contains(&flow.batch));
+        supplied
+            .filter_map(|flow| match &flow.from {
+                Node::Origin(party) if *party != nobody() => Some(party.clone()),
+                _ => None,
+            })
+            .collect()
     }
 }
 
@@ -199,7 +244,6 @@ impl HoldCover {
         let mut walk = Walk::new(settled, pass, false);
         walk.start_slice(&self.batch, held, self.from);
         walk.run();
-        let reached = walk.at(batch, place, walk.episode(batch, place, at));
-        reached.is_some_and(|reached| reached.tier > Tier::Cleared && reached.moment <= latest)
+        walk.is_reached_by(batch, place, at, latest)
     }
 }

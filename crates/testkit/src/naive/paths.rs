@@ -9,6 +9,7 @@ use proptest::prelude::ProptestConfig;
 use proptest::proptest;
 
 use super::settle::{Flow, Node, Settled};
+use super::slice::SliceBook;
 use super::walk::{Reached, Tier, Trace};
 use super::{Bounds, Naive};
 use crate::generate::{Knobs, plants_with};
@@ -16,11 +17,9 @@ use crate::generate::{Knobs, plants_with};
 /// A slice reached at a moment by a path of a tier, perhaps through a run or a vessel.
 type State = (BatchRef, Place, Instant, Tier, bool);
 
-fn episode(settled: &Settled, batch: &BatchRef, place: &Place, at: Instant) -> usize {
-    if matches!(place, Place::Vessel(_) | Place::Sink(_)) {
-        return 0;
-    }
-    settled.book(batch, place).ends().iter().filter(|end| **end < at).count()
+fn parted<'a>(settled: &'a Settled, batch: &BatchRef, place: &Place) -> Option<&'a SliceBook> {
+    let plain = !matches!(place, Place::Vessel(_) | Place::Sink(_));
+    settled.slices.get(&(batch.clone(), place.clone())).filter(|_| plain)
 }
 
 /// Where a flow leads by a path of a tier.
@@ -51,15 +50,15 @@ fn ends(settled: &Settled, index: usize, tier: Tier, made: bool) -> Vec<State> {
                 for link in &vessel.links {
                     let fill = &vessel.fills[link.fill];
                     let same_leg = flow.possible && fill.key.event == flow.cause && fill.key.leg == flow.leg;
-                    if fill.flow == index || same_leg {
+                    if fill.flows.contains(&index) || same_leg {
                         let draw = &vessel.draws[link.draw].key;
                         onward(Node::Draw(draw.event.clone(), draw.leg), &draw.event, draw.leg, tier.min(link.tier));
                     }
                 }
             }
             states.push((batch.clone(), place.clone(), flow.at, tier, made));
-            for (from, _) in &flow.counts_from {
-                states.push((batch.clone(), place.clone(), *from, tier.min(Tier::Possible), made));
+            if let Some(from) = flow.counts_from {
+                states.push((batch.clone(), place.clone(), from, tier.min(Tier::Possible), made));
             }
         }
         Node::Draw(..) | Node::Origin(_) => {}
@@ -73,24 +72,23 @@ fn steps_from(settled: &Settled, (batch, place, moment, tier, made): &State, fro
         return states;
     }
     let here = Node::Slice(batch.clone(), place.clone());
-    let at = episode(settled, batch, place, *moment);
+    let book = parted(settled, batch, place);
     for (index, flow) in settled.flows.iter().enumerate() {
         if flow.from != here || matches!(flow.to, Node::Draw(..)) {
             continue;
         }
-        let leaves = episode(settled, batch, place, flow.at);
         if from_start {
             let wholly = matches!(&flow.to, Node::Run(_) | Node::Slice(_, Place::Vessel(_)));
             let sure = !flow.possible && (!flow.assumed || wholly);
             let step = if sure { Tier::Certain } else { Tier::Possible };
             states.extend(ends(settled, index, step, *made));
-        } else if leaves > at {
-            states.extend(ends(settled, index, Tier::Cleared, *made));
-        } else if leaves == at && flow.latest >= *moment {
+        } else if flow.latest >= *moment {
             let had = settled.book(batch, place).had_before(*moment);
             let sure = !flow.assumed && !flow.possible && (flow.at > *moment || (flow.at == *moment && !had));
             let step = if sure { Tier::Certain } else { Tier::Possible };
-            states.extend(ends(settled, index, (*tier).min(step), *made));
+            let across =
+                book.filter(|_| flow.at > *moment).map(|book| book.across(book.part(*moment), book.part(flow.at)));
+            states.extend(ends(settled, index, (*tier).min(step).min(across.unwrap_or(Tier::Certain)), *made));
         }
     }
     states

@@ -131,14 +131,21 @@ impl Settled {
             None => Vec::new(),
         };
         let inside = self.candidates(batch, |from| free(from) && self.standing.is_inside(from));
+        // CHOICE: a shipment that does not say where it goes may go here. What is received, or comes to a
+        // party, was more likely on its way than inside; what is found inside more likely never left.
+        let somewhere = self.candidates(batch, |from| free(from) && self.goes_anywhere(from));
+        let arrives = matches!(reason, Reason::Received { .. }) || matches!(destination, Some(Place::Party(_)));
+        let steps = if arrives { [travelling, somewhere, inside] } else { [travelling, inside, somewhere] };
         let Some(wanted) = wanted else {
             // CHOICE: the first step that has any candidate decides.
-            let first = if travelling.is_empty() { inside } else { travelling };
+            let first = steps.into_iter().find(|step| !step.is_empty()).unwrap_or_default();
             self.all_of_the_only_one(batch, &first, &mut picked);
             return picked;
         };
-        let left = self.take_in_order(batch, &travelling, &wanted, &mut picked);
-        let left = self.take_in_order(batch, &inside, &left, &mut picked);
+        let mut left = wanted;
+        for step in &steps {
+            left = self.take_in_order(batch, step, &left, &mut picked);
+        }
         picked.rest = Some(left);
         picked
     }
@@ -162,6 +169,12 @@ impl Settled {
     /// What of a batch is at a place already, in its sub-places and containers, too.
     fn there(&self, batch: &Batch, at: &Place) -> Vec<Place> {
         self.candidates(batch, |place| place == at || self.standing.is_within(place, at, &self.sites))
+    }
+
+    /// Whether a slice is on a shipment of which nothing says yet where it goes.
+    fn goes_anywhere(&self, from: &Place) -> bool {
+        let Place::Transit(shipment) = self.standing.root(from) else { return false };
+        !self.destinations.contains_key(&shipment)
     }
 
     /// Whether a slice is on a shipment that goes towards a destination.

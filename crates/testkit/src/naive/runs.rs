@@ -173,6 +173,15 @@ impl Settled {
         RunBalance { open, unit: Some(unit), rest }
     }
 
+    /// Which share of its inputs is still in an open run: shared by mass of input (ruling 12).
+    pub(super) fn left_in_process(&self, id: &RunId, run: &Run) -> Option<Number> {
+        let common = [Unit::KILOGRAM, Unit::LITRE, Unit::ONE, Unit::METRE, Unit::SQUARE_METRE];
+        let (unit, left) = common.into_iter().find_map(|unit| Some((unit, self.sum_of_run(id, run, unit)?)))?;
+        let inputs = run.inputs.iter().map(|leg| self.leg_in(id, leg, unit));
+        let sum = inputs.collect::<Option<Vec<Number>>>()?.iter().fold(zero(), |sum, input| sum + input);
+        (sum > zero()).then(|| left / sum)
+    }
+
     /// In less out less losses in a unit, if every leg converts to it.
     fn sum_of_run(&self, id: &RunId, run: &Run, unit: Unit) -> Option<Number> {
         let mut sum = zero();

@@ -16,13 +16,13 @@ use super::walk::{Tier, Walk};
 /// One row of a recall scope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// By its best path.
+    /// By the best path to what is there; for what was ever received, to that.
     pub tier: Tier,
     /// By where it is: `on hand`, `in transit`, `with customer`, `consumed`, `in process`, `lost` …
     pub state: &'static str,
     /// What is there now is none of it: the slice was empty in between (ruling 23).
     pub cleared: bool,
-    /// The slice's balance, in the batch's base unit; for a run what went into it.
+    /// The slice's balance, in the batch's base unit; for a run what went into it, or is still in it.
     pub quantity: Number,
     /// Something of unknown quantity is in it.
     pub unknown: bool,
@@ -65,30 +65,35 @@ impl Settled {
                 Place::Party(party) => exposures.get(&(batch.clone(), party.clone())).cloned(),
                 _ => None,
             };
-            if quantity == zero() && !book.unknown && book.inflows.is_empty() && exposure.is_none() {
+            // Ruling 25: rows for what is not zero or was ever received.
+            let ever = exposure.as_ref().is_some_and(|exposure| exposure.ever > zero() || exposure.unknown);
+            let unknown = book.unknown || self.unknown_in_vessel(batch, place);
+            if quantity == zero() && !unknown && !ever {
                 continue;
             }
-            let now = walk.episode(batch, place, self.bounds.as_of.unwrap_or(Instant::MAX));
-            let now = walk.at(batch, place, now).filter(|reached| reached.tier > Tier::Cleared);
-            let (tier, cleared) = now.map_or((reached.tier, true), |now| (now.tier, false));
+            let now = walk.episode(batch, place, Instant::MAX);
+            let present = walk.at(batch, place, now).map_or(Tier::Cleared, |reached| reached.tier);
+            // What was ever received is told by its best path, and what is there by a path to that.
+            let tier = if ever { reached.tier } else { present };
             let stands = self.standing.root(place);
-            let state = state(&stands);
-            rows.insert(key, Row { tier, state, cleared, quantity, unknown: book.unknown, stands, exposure });
+            let (state, cleared) = (state(&stands), present == Tier::Cleared);
+            rows.insert(key, Row { tier, state, cleared, quantity, unknown, stands, exposure });
         }
         self.run_rows(&walk, &mut rows);
         rows
     }
 
-    /// Runs are places, too: what went in is consumed, or in process while the run is open.
+    /// Runs are places, too: what went in is consumed, or while the run is open in process, as far as it has
+    /// not come out.
     fn run_rows(&self, walk: &Walk, rows: &mut BTreeMap<(String, String), Row>) {
         let runs = self.runs();
         for (index, tier) in &walk.followed {
             let flow = &self.flows[*index];
             let (Node::Run(id), false) = (&flow.to, flow.possible) else { continue };
-            let open = runs.get(id).is_some_and(super::runs::Run::is_open);
+            let Some(run) = runs.get(id) else { continue };
             let row = rows.entry((flow.batch.to_string(), flow.to.text())).or_insert_with(|| Row {
                 tier: *tier,
-                state: if open { "in process" } else { "consumed" },
+                state: if run.is_open() { "in process" } else { "consumed" },
                 cleared: false,
                 quantity: zero(),
                 unknown: false,
@@ -96,9 +101,14 @@ impl Settled {
                 exposure: None,
             });
             row.tier = row.tier.max(*tier);
-            row.unknown |= flow.amount.is_none();
-            row.quantity += flow.amount.clone().unwrap_or_else(zero);
+            let amount = match &flow.amount {
+                Some(amount) if run.is_open() => self.left_in_process(id, run).map(|share| amount * share),
+                amount => amount.clone(),
+            };
+            row.unknown |= amount.is_none();
+            row.quantity += amount.unwrap_or_else(zero);
         }
+        rows.retain(|_, row| row.state != "in process" || row.unknown || row.quantity != zero());
     }
 
     /// What every party ever received of what these batches reach, in containers or loose.
@@ -138,8 +148,7 @@ impl Settled {
         self.first_arrivals(walk, &mut crossing);
         for carried in &self.carried {
             for held in &carried.content {
-                let episode = walk.episode(&held.batch, &held.place, carried.at);
-                let affected = walk.is_reached_by(&held.batch, &held.place, episode, carried.latest);
+                let affected = walk.is_reached_by(&held.batch, &held.place, carried.at, carried.latest);
                 if affected && held.amount > zero() {
                     crossing(&held.batch, Some(&carried.from), Some(&carried.to), Some(held.amount.clone()));
                 }
@@ -189,6 +198,8 @@ impl Settled {
             let kind = match place {
                 Place::Unplaced => "source unknown",
                 Place::Party(_) => "returned but never sent",
+                // Flagged as «vessel has less of it».
+                Place::Vessel(_) => continue,
                 _ => "negative",
             };
             for interval in book.negative() {
@@ -268,7 +279,8 @@ fn documented(fact: &Fact) -> Vec<&Line> {
 
 fn state(stands: &Place) -> &'static str {
     match stands {
-        Place::Location(_) | Place::Vessel(_) | Place::Container(_) | Place::Unplaced => "on hand",
+        Place::Vessel(_) => "in vessel",
+        Place::Location(_) | Place::Container(_) | Place::Unplaced => "on hand",
         Place::Transit(_) => "in transit",
         Place::Party(_) => "with customer",
         Place::Sink(Sink::Consumed) => "consumed",

@@ -71,8 +71,8 @@ pub struct Flow {
     pub at: Instant,
     /// The last instant that its fact may mean (the end of a day).
     pub latest: Instant,
-    /// What of it paid debts: since when that part counts, and how much it is (section 5).
-    pub counts_from: Vec<(Instant, Number)>,
+    /// What of it paid an overdraft or a draw counts from this earlier moment on (rulings 1 and 16).
+    pub counts_from: Option<Instant>,
     /// Picked among several candidates (ruling 4).
     pub assumed: bool,
     /// Not a flow: a link that is possible and moves nothing.
@@ -231,7 +231,7 @@ impl Settled {
                 FlowKind::Shipped
             }
             Reason::Delivered => FlowKind::Delivered,
-            Reason::Produced { production: true } => FlowKind::Consumed,
+            Reason::Produced { production: true } | Reason::UsedUp => FlowKind::Consumed,
             _ => FlowKind::Other,
         };
         let amount = self.base_amount(batch, *measure, &to.text(), now);
@@ -338,7 +338,6 @@ impl Settled {
                 self.discrepancy("source unknown", batch, &place.to_string(), &now.key.event);
                 let from = Node::Slice(batch.clone(), Place::Sink(Sink::Unexplained));
                 self.flow(batch, from, to, amount, false, now);
-                self.want(batch, &place, now);
             }
             None => {
                 if amount.is_none() {
@@ -393,7 +392,6 @@ impl Settled {
             let (here, sink) =
                 (Node::Slice(batch.clone(), place.clone()), Node::Slice(batch.clone(), Place::Sink(Sink::Adjustment)));
             if counted > balance {
-                self.want(batch, place, now);
                 self.flow(batch, sink, here, Some(counted - balance), false, now);
             } else {
                 self.flow(batch, here, sink, Some(balance - counted), false, now);
@@ -405,15 +403,12 @@ impl Settled {
     /// See [`super::Naive::on_hand`].
     pub fn on_hand(&self) -> BTreeMap<(String, String), Balance> {
         let covers = self.hold_covers();
+        let behind_assumptions = self.behind_assumptions();
         let at = self.bounds.as_of.unwrap_or(Instant::MAX);
         let mut answer = BTreeMap::new();
         for ((batch, place), book) in &self.slices {
             let amount = self.balance(batch, place);
-            let in_vessel = match place {
-                Place::Vessel(vessel) => self.vessels.get(vessel).is_some_and(|vessel| vessel.holds(batch).1),
-                _ => false,
-            };
-            let unknown = book.unknown || in_vessel;
+            let unknown = book.unknown || self.unknown_in_vessel(batch, place);
             if amount == zero() && !unknown {
                 continue;
             }
@@ -422,10 +417,45 @@ impl Settled {
                 .filter(|cover| cover.covers(self, batch, place, at, at))
                 .map(|cover| cover.hold.to_string())
                 .collect();
-            let balance = Balance { amount, unknown, assumed: book.assumed, stands: self.standing.root(place), holds };
+            let assumed = book.assumed || behind_assumptions.contains_key(&(batch.clone(), place.clone()));
+            let balance = Balance { amount, unknown, assumed, stands: self.standing.root(place), holds };
             answer.insert((batch.to_string(), place.to_string()), balance);
         }
         answer
+    }
+
+    /// Ruling 4: the slices that an assumed pick entered and all of the batch that flows on from there, with the
+    /// moments from which on they are reached. CHOICE: it ends at runs and draws, which make another batch.
+    fn behind_assumptions(&self) -> BTreeMap<(Batch, Place), Instant> {
+        let mut reached: BTreeMap<(Batch, Place), Instant> = BTreeMap::new();
+        loop {
+            let mut more = false;
+            for flow in self.flows.iter().filter(|flow| !flow.possible) {
+                let Node::Slice(batch, to) = &flow.to else { continue };
+                let follows = match &flow.from {
+                    Node::Slice(batch, from) if !from.is_sink() => {
+                        reached.get(&(batch.clone(), from.clone())).is_some_and(|moment| *moment <= flow.latest)
+                    }
+                    _ => false,
+                };
+                if flow.assumed || follows {
+                    let moment = flow.counts_from.unwrap_or(flow.at);
+                    let known = reached.entry((batch.clone(), to.clone())).or_insert(Instant::MAX);
+                    more |= moment < *known;
+                    *known = moment.min(*known);
+                }
+            }
+            if !more {
+                return reached;
+            }
+        }
+    }
+
+    pub(super) fn unknown_in_vessel(&self, batch: &Batch, place: &Place) -> bool {
+        match place {
+            Place::Vessel(vessel) => self.vessels.get(vessel).is_some_and(|vessel| vessel.holds(batch).1),
+            _ => false,
+        }
     }
 
     /// What the draw of an event is made of, by the vessel's mix model (section 7).

@@ -4,13 +4,13 @@ use lotline_domain::id::EventId;
 use lotline_domain::time::Instant;
 
 use super::number::{Number, least, not_below_zero, zero};
+use super::walk::Tier;
 
-/// What an outflow took that was not there, as far as it is not repaid.
+/// An outflow that took more than there was.
 #[derive(Debug, Clone)]
-pub struct Debt {
+pub struct Shortage {
     pub at: Instant,
     pub latest: Instant,
-    pub left: Number,
     pub cause: EventId,
 }
 
@@ -20,6 +20,25 @@ pub struct Interval {
     pub began: Instant,
     pub ended: Option<Instant>,
     pub cause: EventId,
+    /// Every outflow in it that took what was not there.
+    pub shortages: Vec<Shortage>,
+}
+
+/// What an inflow paid of an overdraft.
+#[derive(Debug, Clone)]
+pub struct Paid {
+    pub amount: Number,
+    /// Since when the inflow counts: the beginning of the negative interval (ruling 1).
+    pub from: Option<Instant>,
+}
+
+/// Where a slice's book divides into parts (ruling 23).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Break {
+    /// From this instant on "nothing is left by the book" proves nothing.
+    Disturbed,
+    /// At the end of this instant nothing was left by the book.
+    Empty,
 }
 
 /// The book as it stood after a step.
@@ -41,7 +60,8 @@ pub struct SliceBook {
     pub assumed: bool,
     /// Since when the balance has been above zero (or in doubt) without a break.
     pub since: Option<Instant>,
-    pub debts: Vec<Debt>,
+    /// What it owes: taken, not there, and not repaid.
+    pub owed: Number,
     pub intervals: Vec<Interval>,
     pub history: Vec<Moment>,
     pub inflows: Vec<Instant>,
@@ -57,7 +77,7 @@ impl Default for SliceBook {
             open: false,
             assumed: false,
             since: None,
-            debts: Vec::new(),
+            owed: zero(),
             intervals: Vec::new(),
             history: Vec::new(),
             inflows: Vec::new(),
@@ -72,18 +92,16 @@ impl SliceBook {
         self.open || self.balance > zero()
     }
 
-    pub fn owed(&self) -> Number {
-        self.debts.iter().fold(zero(), |sum, debt| sum + &debt.left)
-    }
-
-    /// Takes a quantity out. What is not there is a debt, except where an unknown quantity lies.
+    /// Takes a quantity out. What is not there is owed, except where an unknown quantity lies.
     pub fn take(&mut self, amount: &Number, at: Instant, latest: Instant, cause: &EventId) {
         let short = amount - not_below_zero(&self.balance);
         if !self.open && short > zero() {
-            if self.debts.is_empty() {
-                self.intervals.push(Interval { began: at, ended: None, cause: cause.clone() });
+            if self.owed == zero() {
+                self.intervals.push(Interval { began: at, ended: None, cause: cause.clone(), shortages: Vec::new() });
             }
-            self.debts.push(Debt { at, latest, left: short, cause: cause.clone() });
+            let interval = self.intervals.last_mut().expect("one began");
+            interval.shortages.push(Shortage { at, latest, cause: cause.clone() });
+            self.owed += short;
         }
         self.balance -= amount;
         if self.balance <= zero() && !self.open {
@@ -98,39 +116,39 @@ impl SliceBook {
         self.note(at);
     }
 
-    /// Puts a quantity in. Returns what of it paid debts of earlier instants: since when it counts, and
-    /// how much; and how much of it paid debts at all.
-    pub fn put(&mut self, amount: &Number, at: Instant) -> (Vec<(Instant, Number)>, Number) {
-        let mut counts_from = Vec::new();
-        let mut left = amount.clone();
-        for debt in &mut self.debts {
-            let part = least(&left, &debt.left);
-            if part > zero() {
-                debt.left -= &part;
-                left -= &part;
-                // Within one instant nothing was ever missing.
-                if debt.at != at {
-                    counts_from.push((debt.at, part));
-                }
-            }
+    /// Pays what it owes, as far as an inflow goes.
+    pub fn pay(&mut self, amount: &Number, at: Instant) -> Paid {
+        let paid = least(amount, &self.owed);
+        if paid <= zero() {
+            return Paid { amount: zero(), from: None };
         }
-        self.debts.retain(|debt| debt.left > zero());
-        if self.debts.is_empty()
-            && let Some(interval) = self.intervals.last_mut()
-            && interval.ended.is_none()
-        {
+        self.owed -= &paid;
+        let repaid = self.owed == zero();
+        let interval = self.intervals.last_mut().expect("what is owed began with one");
+        if repaid {
             interval.ended = Some(at);
         }
-        if !counts_from.is_empty() {
-            self.disturbed.push(at);
-        }
+        // Within one instant nothing was ever missing.
+        let from = (interval.began != at).then_some(interval.began);
+        Paid { amount: paid, from }
+    }
+
+    /// Puts a quantity in.
+    pub fn put(&mut self, amount: &Number, at: Instant) -> Paid {
+        let paid = self.pay(amount, at);
         self.balance += amount;
         if self.balance > zero() && self.since.is_none() {
             self.since = Some(at);
         }
         self.inflows.push(at);
         self.note(at);
-        (counts_from, amount - left)
+        paid
+    }
+
+    /// The outflows of the negative interval that has not ended.
+    pub fn open_shortages(&self) -> Vec<Shortage> {
+        let open = self.intervals.last().filter(|interval| interval.ended.is_none());
+        open.map_or_else(Vec::new, |interval| interval.shortages.clone())
     }
 
     /// Something of unknown quantity came in.
@@ -175,20 +193,49 @@ impl SliceBook {
         before.is_some_and(|moment| moment.unknown || moment.balance != zero())
     }
 
-    /// Section 8: the instants at whose end the balance of an undisturbed slice was exactly zero.
-    pub fn ends(&self) -> Vec<Instant> {
-        let mut ends = Vec::new();
-        if !self.disturbed.is_empty() || self.negative().next().is_some() {
-            return ends;
-        }
+    /// Ruling 23: the instants at whose end nothing was left by the book of what had come in, and the first
+    /// one from which on the book proves nothing.
+    fn breaks(&self) -> Vec<(Instant, Break)> {
+        let negative = self.negative().map(|interval| interval.began);
+        let disturbed = self.disturbed.iter().copied().chain(negative).min();
+        let mut breaks: Vec<_> = disturbed.map(|at| (at, Break::Disturbed)).into_iter().collect();
+        let mut begun = None;
         for (index, moment) in self.history.iter().enumerate() {
             let last_of_instant = self.history.get(index + 1).is_none_or(|next| next.at != moment.at);
-            let begun = ends.last().copied();
             let entered = self.inflows.iter().any(|at| *at <= moment.at && begun.is_none_or(|end| *at > end));
-            if last_of_instant && entered && moment.balance == zero() {
-                ends.push(moment.at);
+            if last_of_instant && entered && moment.balance <= zero() && !moment.unknown {
+                breaks.push((moment.at, Break::Empty));
+                begun = Some(moment.at);
             }
         }
-        ends
+        breaks.sort();
+        breaks
+    }
+
+    /// In which part of the book an instant lies. What happens at the instant of an emptiness is before it.
+    pub fn part(&self, at: Instant) -> usize {
+        let passed = |(when, what): &&(Instant, Break)| match what {
+            Break::Disturbed => *when <= at,
+            Break::Empty => *when < at,
+        };
+        self.breaks().iter().filter(passed).count()
+    }
+
+    /// How many parts there are.
+    pub fn parts(&self) -> usize {
+        self.breaks().len() + 1
+    }
+
+    /// How sure it can be that what was there in one part is there in a later one: where nothing was left in
+    /// between it is not, or, if the book was disturbed by then, possibly.
+    pub fn across(&self, from: usize, to: usize) -> Tier {
+        let breaks = self.breaks();
+        let emptied = breaks[from..to].iter().any(|(_, what)| *what == Break::Empty);
+        let disturbed = breaks[..to].iter().any(|(_, what)| *what == Break::Disturbed);
+        match (emptied, disturbed) {
+            (false, _) => Tier::Certain,
+            (true, true) => Tier::Possible,
+            (true, false) => Tier::Cleared,
+        }
     }
 }

@@ -96,6 +96,8 @@ pub enum Reason {
     Delivered,
     Seen,
     Produced { production: bool },
+    /// Disposed of as consumed.
+    UsedUp,
     Other,
 }
 
@@ -180,6 +182,10 @@ impl Cutter<'_> {
                     );
                 }
                 self.carry(containers, &place(to), &reason);
+                // Nothing named is the whole shipment, as for a delivery.
+                if let (Some(shipment), true, true) = (shipment, lines.is_empty(), containers.is_empty()) {
+                    self.push(3, What::EmptyAll { place: Place::Transit(shipment.clone()), to: place(to) });
+                }
             }
             Fact::Produced(report) => self.report(report),
             Fact::Moved { lines, to } => self.lines(lines, Source::NotStated, &place(to), &Reason::Other),
@@ -267,7 +273,8 @@ impl Cutter<'_> {
                 self.flow(batch, measure, Source::Named(from), Target::Place(to), Reason::Other);
             }
             Fact::Disposed { lines, sink } => {
-                self.lines(lines, Source::NotStated, &Target::Place(Place::Sink(*sink)), &Reason::Other)
+                let reason = if *sink == Sink::Consumed { Reason::UsedUp } else { Reason::Other };
+                self.lines(lines, Source::NotStated, &Target::Place(Place::Sink(*sink)), &reason)
             }
             Fact::VesselFilled { vessel, lines } => {
                 self.lines(lines, Source::NotStated, &Target::Place(Place::Vessel(vessel.clone())), &Reason::Other);

@@ -16,8 +16,8 @@ use super::walk::Tier;
 pub struct Fill {
     pub batch: Batch,
     pub key: Key,
-    /// The flow that it is, by its index among all flows.
-    pub flow: usize,
+    /// The flows that it is, by their index among all flows: one for each slice that it was taken from.
+    pub flows: Vec<usize>,
     /// In the base unit of its batch.
     pub base: Option<Number>,
     /// In the vessel's unit.
@@ -78,9 +78,22 @@ pub struct Vessel {
     pub fills: Vec<Fill>,
     pub draws: Vec<Draw>,
     pub links: Vec<Link>,
+    /// What records took of a batch by its name beyond what the model has of it, by unit (ruling 18).
+    pub missing: BTreeMap<(Batch, Unit), Number>,
     cleans: Vec<Clean>,
     /// Something of unknown quantity went in since the last clean.
     pub open: bool,
+}
+
+impl Fill {
+    /// Adds another part of the same statement.
+    fn join(&mut self, other: Self) {
+        let sum = |a: &Option<Number>, b: Option<Number>| a.as_ref().zip(b).map(|(a, b)| a + b);
+        self.base = sum(&self.base, other.base);
+        self.amount = sum(&self.amount, other.amount);
+        self.left += other.left;
+        self.flows.extend(other.flows);
+    }
 }
 
 /// What a part of a fill is in the base unit of its batch.
@@ -91,14 +104,29 @@ pub fn in_base(fill: &Fill, part: &Number) -> Option<Number> {
 
 impl Vessel {
     pub fn new(mix: MixModel) -> Self {
-        Self { mix, fills: Vec::new(), draws: Vec::new(), links: Vec::new(), cleans: Vec::new(), open: false }
+        Self {
+            mix,
+            fills: Vec::new(),
+            draws: Vec::new(),
+            links: Vec::new(),
+            missing: BTreeMap::new(),
+            cleans: Vec::new(),
+            open: false,
+        }
     }
 
-    fn total(&self, unit: Unit) -> Number {
+    /// The sum of the layers.
+    fn layers(&self, unit: Unit) -> Number {
         self.fills.iter().filter(|fill| fill.unit == unit).fold(zero(), |sum, fill| sum + &fill.left)
     }
 
-    /// What the vessel holds less what it owes, by unit.
+    /// What can be drawn.
+    fn there(&self, unit: Unit) -> Number {
+        let missing = self.missing.iter().filter(|((_, of), _)| *of == unit);
+        not_below_zero(&missing.fold(self.layers(unit), |sum, (_, missing)| sum - missing))
+    }
+
+    /// What went in less what went out, by unit.
     pub fn totals(&self) -> BTreeMap<Unit, Number> {
         let mut totals: BTreeMap<Unit, Number> = BTreeMap::new();
         for fill in &self.fills {
@@ -107,13 +135,24 @@ impl Vessel {
         for draw in &self.draws {
             *totals.entry(draw.unit).or_insert_with(zero) -= &draw.debt;
         }
+        for ((_, unit), missing) in &self.missing {
+            *totals.entry(*unit).or_insert_with(zero) -= missing;
+        }
         totals
     }
 
-    /// Adds a fill: first it pays what the vessel owes, as possible links. Returns what went to which
-    /// draw.
-    pub fn fill(&mut self, mut fill: Fill) -> Vec<(usize, Number)> {
-        let index = self.fills.len();
+    /// Adds a fill: first it pays what the vessel owes, as possible links. Returns which fill it is now, and
+    /// what went to which draw.
+    ///
+    /// What one statement fills of one batch is one layer, from however many slices it was taken (ruling 18).
+    pub fn fill(&mut self, mut fill: Fill) -> (usize, Vec<(usize, Number)>) {
+        let same = |known: &Fill| {
+            known.batch == fill.batch
+                && (&known.key.event, known.key.leg) == (&fill.key.event, fill.key.leg)
+                && known.unit == fill.unit
+        };
+        let known = self.fills.iter().position(|known| same(known) && known.amount.is_some() && fill.amount.is_some());
+        let index = known.unwrap_or(self.fills.len());
         let mut paid = Vec::new();
         match &fill.amount {
             None => self.open = true,
@@ -136,8 +175,11 @@ impl Vessel {
                 }
             }
         }
-        self.fills.push(fill);
-        paid
+        match known {
+            None => self.fills.push(fill),
+            Some(known) => self.fills[known].join(fill),
+        }
+        (index, paid)
     }
 
     /// Draws. Returns what came from which fill.
@@ -146,9 +188,9 @@ impl Vessel {
         let uncut = self.uncut();
         let mut parts = Vec::new();
         if let Some(amount) = &draw.amount {
-            let total = self.total(draw.unit);
-            parts = self.split(&least(amount, &total), draw.unit);
-            let short = amount - &total;
+            let there = self.there(draw.unit);
+            parts = self.split(&least(amount, &there), draw.unit);
+            let short = amount - &there;
             if short > zero() && !self.open {
                 draw.overdrawn = true;
                 draw.debt = short;
@@ -187,7 +229,7 @@ impl Vessel {
             (0..self.fills.len()).filter(|i| self.fills[*i].unit == unit && self.fills[*i].left > zero()).collect();
         let mut parts = match self.mix {
             MixModel::FirstInFirstOut => self.oldest_first(amount, &filled),
-            MixModel::Full => self.in_proportion(amount, &filled, &self.total(unit)),
+            MixModel::Full => self.in_proportion(amount, &filled, &self.layers(unit)),
         };
         parts.retain(|(_, part)| *part > zero());
         parts

@@ -9,6 +9,7 @@ use lotline_domain::time::Instant;
 use super::names::Batch;
 use super::runs::Run;
 use super::settle::{Node, Settled};
+use super::slice::SliceBook;
 
 /// How sure a link is; the better one is the greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,18 +72,11 @@ pub struct Walk<'a> {
     pub moments: BTreeMap<Spot, [Option<Instant>; 3]>,
     /// Flows that were followed, by index, with the best tier.
     pub followed: BTreeMap<usize, Tier>,
-    episodes: BTreeMap<(Batch, Place), Vec<Instant>>,
     todo: BTreeSet<Spot>,
 }
 
 impl<'a> Walk<'a> {
     pub fn new(settled: &'a Settled, pass: Pass<'a>, follow_codes: bool) -> Self {
-        let ends = settled.slices.iter().map(|(slice, book)| {
-            // What is in vessels and sinks has no episodes of its own.
-            let plain = !matches!(slice.1, Place::Vessel(_) | Place::Sink(_));
-            (slice.clone(), if plain { book.ends() } else { Vec::new() })
-        });
-        let episodes = ends.collect();
         let runs = settled.runs();
         Self {
             settled,
@@ -92,18 +86,22 @@ impl<'a> Walk<'a> {
             whole: false,
             moments: BTreeMap::new(),
             followed: BTreeMap::new(),
-            episodes,
             todo: BTreeSet::new(),
         }
     }
 
+    /// The book of a slice that has parts (ruling 23): what is in vessels and sinks has none of its own.
+    fn parted(&self, batch: &Batch, place: &Place) -> Option<&SliceBook> {
+        let plain = !matches!(place, Place::Vessel(_) | Place::Sink(_));
+        self.settled.slices.get(&(batch.clone(), place.clone())).filter(|_| plain)
+    }
+
     pub fn episode(&self, batch: &Batch, place: &Place, at: Instant) -> usize {
-        let ends = self.episodes.get(&(batch.clone(), place.clone()));
-        ends.map_or(0, |ends| ends.iter().filter(|end| **end < at).count())
+        self.parted(batch, place).map_or(0, |book| book.part(at))
     }
 
     fn episodes_of(&self, batch: &Batch, place: &Place) -> usize {
-        self.episodes.get(&(batch.clone(), place.clone())).map_or(0, Vec::len) + 1
+        self.parted(batch, place).map_or(1, SliceBook::parts)
     }
 
     /// All slices of a batch from a moment on, in all their episodes.
@@ -166,7 +164,9 @@ impl<'a> Walk<'a> {
         moments[tier.index()] = Some(moment);
         self.todo.insert(spot.clone());
         for later in spot.episode + 1..self.episodes_of(&spot.batch, &spot.place) {
-            self.reach(Spot { episode: later, ..spot.clone() }, Tier::Cleared, moment);
+            let across = self.parted(&spot.batch, &spot.place).map(|book| book.across(spot.episode, later));
+            let tier = tier.min(across.unwrap_or(Tier::Certain));
+            self.reach(Spot { episode: later, ..spot.clone() }, tier, moment);
         }
         self.by_codes(&spot.batch, tier, moment, spot.made);
     }
@@ -183,7 +183,12 @@ impl<'a> Walk<'a> {
             if flow.from != here || matches!(flow.to, Node::Draw(..)) {
                 continue;
             }
-            if flow.latest < moment || self.episode(&spot.batch, &spot.place, flow.at) != spot.episode {
+            // A fact dated by day may have happened later on its day, in whichever part of the book.
+            let later_that_day = flow.at < moment && flow.latest >= moment;
+            let part = self.episode(&spot.batch, &spot.place, flow.at);
+            // What is missing elsewhere may be of it whatever this book says (ruling 1).
+            let now = flow.at >= moment && (part == spot.episode || (flow.possible && part > spot.episode));
+            if !now && !later_that_day {
                 continue;
             }
             let had = || {
@@ -211,13 +216,13 @@ impl<'a> Walk<'a> {
                 let episode = self.episode(batch, place, flow.at);
                 let spot = Spot { batch: batch.clone(), place: place.clone(), episode, made };
                 self.reach(spot.clone(), tier, flow.at);
-                for (from, _) in &flow.counts_from {
-                    let episode = self.episode(batch, place, *from);
-                    self.reach(Spot { episode, ..spot.clone() }, tier.min(Tier::Possible), *from);
+                if let Some(from) = flow.counts_from {
+                    let episode = self.episode(batch, place, from);
+                    self.reach(Spot { episode, ..spot.clone() }, tier.min(Tier::Possible), from);
                 }
                 if let Place::Vessel(vessel) = place {
                     let fills: Vec<usize> = self.fills(vessel, |fill| {
-                        fill.flow == index
+                        fill.flows.contains(&index)
                             || (flow.possible && fill.key.event == flow.cause && fill.key.leg == flow.leg)
                     });
                     for fill in fills {
@@ -277,19 +282,21 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Whether a slice, as it was at `at`, is or may be reached by an instant.
+    pub fn is_reached_by(&self, batch: &Batch, place: &Place, at: Instant, latest: Instant) -> bool {
+        let episode = self.episode(batch, place, at);
+        [false, true].into_iter().any(|made| {
+            let spot = Spot { batch: batch.clone(), place: place.clone(), episode, made };
+            let moments = self.moments.get(&spot).copied().unwrap_or_default();
+            [Tier::Possible, Tier::Certain].iter().any(|tier| moments[tier.index()].is_some_and(|m| m <= latest))
+        })
+    }
+
     /// The best tier of a spot, over both kinds of paths, with its moment.
     pub fn at(&self, batch: &Batch, place: &Place, episode: usize) -> Option<Reached> {
         let both = [false, true].map(|made| Spot { batch: batch.clone(), place: place.clone(), episode, made });
         let reached = both.iter().filter_map(|spot| self.moments.get(spot)).filter_map(best);
         reached.max_by_key(|reached| (reached.tier, std::cmp::Reverse(reached.moment)))
-    }
-
-    /// Whether a spot is reached at least possibly, by a moment.
-    pub fn is_reached_by(&self, batch: &Batch, place: &Place, episode: usize, latest: Instant) -> bool {
-        let both = [false, true].map(|made| Spot { batch: batch.clone(), place: place.clone(), episode, made });
-        let moments = both.iter().filter_map(|spot| self.moments.get(spot));
-        let surer = moments.flat_map(|moments| &moments[Tier::Possible.index()..]);
-        surer.flatten().any(|moment| *moment <= latest)
     }
 
     pub fn trace(&self, starts: &[Batch]) -> Trace {
