@@ -96,6 +96,8 @@ fn of_corrections(question: &Question<'_>) -> Vec<Exception> {
     for correction in book.corrections_known(known) {
         let row = book.fact(correction);
         match book.target_of(correction, known) {
+            // One that is voided itself waits no more.
+            None if !book.is_live_correction(correction, known) => {}
             None => found.push(plain(ExceptionKind::CorrectionOfUnknown, None, correction, row.instant)),
             Some(target) => {
                 let rivals = book.live_rivals(target, known);

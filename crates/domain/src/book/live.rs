@@ -53,7 +53,8 @@ impl Book {
         live
     }
 
-    fn is_live_correction(&self, fact: FactIx, known: CommitNo) -> bool {
+    /// True when a correction is known and neither voided nor replaced by a void.
+    pub fn is_live_correction(&self, fact: FactIx, known: CommitNo) -> bool {
         let row = self.fact(fact);
         if row.commit > known.0 || self.in_cycle(fact, known) {
             return false;

@@ -181,12 +181,10 @@ impl Settler<'_> {
                                 }
                             }
                             Node::Place(to) if self.book.place_kind(to) != PlaceKind::Sink => {
-                                queue.push_back(((batch, Some(to)), flow.at));
+                                queue.push_back(((batch, Some(to)), flow.counts_from));
                             }
                             Node::Run(run) => {
-                                for (made, at) in self.outputs_at(run, batch, as_of) {
-                                    queue.push_back((made, at.max(since)));
-                                }
+                                queue.extend(self.outputs_at(run, flow.stated, as_of));
                             }
                             _ => {}
                         }
@@ -266,14 +264,14 @@ impl Settler<'_> {
         made
     }
 
-    /// The slices that a run's outputs entered.
-    fn outputs_at(&self, run: RunIx, batch: BatchIx, as_of: i64) -> Vec<((BatchIx, Option<PlaceIx>), i64)> {
+    /// The slices that the outputs entered which an input of a run reaches, each from its own time on.
+    fn outputs_at(&self, run: RunIx, input: Option<FlowIx>, as_of: i64) -> Vec<((BatchIx, Option<PlaceIx>), i64)> {
         let told = self.run(run, as_of);
         if !self.passes(told.kind) {
             return Vec::new();
         }
         let mut entered = Vec::new();
-        for input in told.inputs.iter().filter(|input| input.batch == batch) {
+        for input in told.inputs.iter().filter(|leg| Some(leg.flow) == input) {
             for output in told.outputs.iter().filter(|output| told.connects(input, output)) {
                 if let EndKind::Place(place) = self.book.stated(output.flow).to.kind() {
                     entered.push(((output.batch, Some(place)), output.at));
@@ -318,6 +316,9 @@ impl Settler<'_> {
             }
             for (at, top, cause) in self.station_causes(slice.place, as_of) {
                 let Some(kind) = top.and_then(|top| self.leaves_to(batch, top, at)) else { continue };
+                if self.packs_away(slice.place, cause) {
+                    continue;
+                }
                 let held = balance_at(settled, slice.place, at) != 0 || slice.unknown;
                 let latest = self.book.fact(cause).latest();
                 if held && !covers.on(batch, Some(slice.place), at, latest).is_empty() {
@@ -326,6 +327,16 @@ impl Settler<'_> {
             }
         }
         found
+    }
+
+    /// True when a fact put a container into another one: that is a packing, wherever the other one stands.
+    fn packs_away(&self, container: PlaceIx, cause: FactIx) -> bool {
+        self.book.deeds_of_place(container).any(|deed| {
+            let row = self.book.deed_row(deed);
+            row.fact == cause
+                && matches!(row.deed, Deed::Move { container: moved, to, .. }
+                    if moved == container && self.book.place_kind(to) == PlaceKind::Container)
+        })
     }
 
     /// What going to a place breaks of a hold: a return to a supplier breaks nothing.

@@ -113,17 +113,15 @@ impl Settler<'_> {
         for row in told {
             let Deed::Run { kind, completed: done, mapping, hold_up_micros, losses, .. } = &row.deed else { continue };
             reports += 1;
-            completed |= done;
             if self.book.fact(row.fact).instant > as_of {
                 continue;
             }
+            completed |= done;
             settled.kind = *kind;
             settled.hold_up = settled.hold_up.max(*hold_up_micros);
             settled.mapping.extend(mapping.iter().map(|(i, o)| (self.resolve(*i), self.resolve(*o))));
-            if self.book.fact(row.fact).instant <= as_of {
-                settled.last_report = Some(row.fact);
-                settled.losses.extend(losses.iter().map(|(sink, stated)| (*sink, *stated, row.fact)));
-            }
+            settled.last_report = Some(row.fact);
+            settled.losses.extend(losses.iter().map(|(sink, stated)| (*sink, *stated, row.fact)));
         }
         let end = EndKind::Run(run);
         let (inputs, later_in) = self.legs(self.book.flows_to(end), as_of);

@@ -60,7 +60,9 @@ impl Settled {
                 && !self.standing.is_within(stated, &stands, &self.sites)
                 && !self.standing.is_within(&stands, stated, &self.sites)
         };
-        if stands != Place::Unplaced && stated.is_some_and(|stated| apart(&stated)) {
+        // Where nobody said that one of them is, they are not apart.
+        let known = |place: &Place| *place != Place::Unplaced;
+        if known(&stands) && stated.is_some_and(|stated| known(&stated) && apart(&stated)) {
             self.discrepancy("container is elsewhere", batch, &here.to_string(), &now.key.event);
         }
         // CHOICE: re-used is what has been outside since its present content came in.

@@ -6,6 +6,7 @@ use lotline_domain::id::{Place, Sink, VesselId};
 use lotline_domain::time::Instant;
 use lotline_domain::unit::Unit;
 
+use super::Discrepancy;
 use super::names::Batch;
 use super::number::{Number, zero};
 use super::settle::{Flow, FlowKind, Node, Now, Settled};
@@ -127,7 +128,13 @@ impl Settled {
                 // The blend lies nowhere: it passes through its own slice into the run.
                 let passing = Node::Slice(batch.clone(), Place::Unplaced);
                 let base = self.base_amount(batch, measure, &Node::Run(run.clone()).text(), now);
-                self.flow(batch, hub, passing.clone(), base.clone(), false, now);
+                let index = self.flow(batch, hub, passing.clone(), base.clone(), false, now);
+                // Said once: of what goes into the run.
+                let cause = self.flows[index].cause.to_string();
+                let twice = |found: &Discrepancy| {
+                    found.kind == "quantity unknown" && found.batch == batch.to_string() && found.cause == cause
+                };
+                self.found.retain(|found| !twice(found));
                 now.kind = FlowKind::Consumed;
                 self.flow(batch, passing, Node::Run(run.clone()), base, false, now);
                 self.book_mut(batch, &Place::Unplaced).close(now.key.instant);

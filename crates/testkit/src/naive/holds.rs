@@ -115,7 +115,8 @@ impl Settled {
                 return;
             }
             if covers.iter().any(|cover| cover.covers(self, batch, place, at, latest)) {
-                let (batch, place, cause) = (batch.to_string(), place.to_string(), cause.to_string());
+                let place = self.drawn_from(batch, cause).unwrap_or_else(|| place.clone()).to_string();
+                let (batch, cause) = (batch.to_string(), cause.to_string());
                 found.insert(Discrepancy { kind, batch, place, cause });
             }
         };
@@ -131,7 +132,8 @@ impl Settled {
                 check(batch, place, to, flow.at, flow.latest, flow.kind, &flow.cause);
             }
         }
-        for carried in &self.carried {
+        // A move onto itself is none.
+        for carried in self.carried.iter().filter(|carried| carried.from != carried.to) {
             for held in &carried.content {
                 if held.amount != super::number::zero() || held.unknown {
                     let Carried { at, latest, kind, cause, to, .. } = carried;
@@ -155,6 +157,14 @@ impl Settled {
             _ => None,
         };
         party.is_some_and(|party| self.suppliers(batch).contains(&party))
+    }
+
+    /// The vessel that an anonymous blend was drawn from by the fact itself: it lies nowhere else.
+    fn drawn_from(&self, batch: &Batch, cause: &EventId) -> Option<Place> {
+        self.vessels.iter().find_map(|(id, vessel)| {
+            let draws = |draw: &super::vessel::Draw| draw.batch == *batch && draw.key.event == *cause;
+            vessel.draws.iter().any(draws).then(|| Place::Vessel(id.clone()))
+        })
     }
 
     fn suppliers(&self, batch: &Batch) -> BTreeSet<PartyId> {

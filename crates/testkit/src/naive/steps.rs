@@ -90,12 +90,23 @@ pub enum Target {
 /// What kind of fact it is from, as far as rules ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
-    Received { by: Option<PartyId> },
-    Packed { container: ContainerId, at: Option<Place>, first: bool },
-    Shipped { shipment: ShipmentId, to: Option<Destination> },
+    Received {
+        by: Option<PartyId>,
+    },
+    Packed {
+        container: ContainerId,
+        at: Option<Place>,
+        first: bool,
+    },
+    Shipped {
+        shipment: ShipmentId,
+        to: Option<Destination>,
+    },
     Delivered,
     Seen,
-    Produced { production: bool },
+    Produced {
+        production: bool,
+    },
     /// Disposed of as consumed.
     UsedUp,
     Other,
