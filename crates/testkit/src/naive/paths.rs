@@ -9,7 +9,7 @@ use proptest::prelude::ProptestConfig;
 use proptest::proptest;
 
 use super::settle::{Flow, Node, Settled};
-use super::slice::SliceBook;
+use super::slice::{Parts, SliceBook};
 use super::walk::{Reached, Tier, Trace};
 use super::{Bounds, Naive};
 use crate::generate::{Knobs, plants_with};
@@ -17,9 +17,9 @@ use crate::generate::{Knobs, plants_with};
 /// A slice reached at a moment by a path of a tier, perhaps through a run or a vessel.
 type State = (BatchRef, Place, Instant, Tier, bool);
 
-fn parted<'a>(settled: &'a Settled, batch: &BatchRef, place: &Place) -> Option<&'a SliceBook> {
+fn parts_of(settled: &Settled, batch: &BatchRef, place: &Place) -> Option<Parts> {
     let plain = !matches!(place, Place::Vessel(_) | Place::Sink(_));
-    settled.slices.get(&(batch.clone(), place.clone())).filter(|_| plain)
+    settled.slices.get(&(batch.clone(), place.clone())).filter(|_| plain).map(SliceBook::parts)
 }
 
 /// Where a flow leads by a path of a tier.
@@ -72,7 +72,7 @@ fn steps_from(settled: &Settled, (batch, place, moment, tier, made): &State, fro
         return states;
     }
     let here = Node::Slice(batch.clone(), place.clone());
-    let book = parted(settled, batch, place);
+    let parts = parts_of(settled, batch, place);
     for (index, flow) in settled.flows.iter().enumerate() {
         if flow.from != here || matches!(flow.to, Node::Draw(..)) {
             continue;
@@ -86,8 +86,8 @@ fn steps_from(settled: &Settled, (batch, place, moment, tier, made): &State, fro
             let had = settled.book(batch, place).had_before(*moment);
             let sure = !flow.assumed && !flow.possible && (flow.at > *moment || (flow.at == *moment && !had));
             let step = if sure { Tier::Certain } else { Tier::Possible };
-            let across =
-                book.filter(|_| flow.at > *moment).map(|book| book.across(book.part(*moment), book.part(flow.at)));
+            let later = parts.as_ref().filter(|_| flow.at > *moment);
+            let across = later.map(|parts| parts.across(parts.part(*moment), parts.part(flow.at)));
             states.extend(ends(settled, index, (*tier).min(step).min(across.unwrap_or(Tier::Certain)), *made));
         }
     }

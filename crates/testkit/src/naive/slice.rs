@@ -195,7 +195,7 @@ impl SliceBook {
 
     /// Ruling 23: the instants at whose end nothing was left by the book of what had come in, and the first
     /// one from which on the book proves nothing.
-    fn breaks(&self) -> Vec<(Instant, Break)> {
+    pub fn parts(&self) -> Parts {
         let negative = self.negative().map(|interval| interval.began);
         let disturbed = self.disturbed.iter().copied().chain(negative).min();
         let mut breaks: Vec<_> = disturbed.map(|at| (at, Break::Disturbed)).into_iter().collect();
@@ -209,29 +209,34 @@ impl SliceBook {
             }
         }
         breaks.sort();
-        breaks
+        Parts(breaks)
     }
+}
 
+/// The parts of a slice's book.
+#[derive(Debug, Clone)]
+pub struct Parts(Vec<(Instant, Break)>);
+
+impl Parts {
     /// In which part of the book an instant lies. What happens at the instant of an emptiness is before it.
     pub fn part(&self, at: Instant) -> usize {
         let passed = |(when, what): &&(Instant, Break)| match what {
             Break::Disturbed => *when <= at,
             Break::Empty => *when < at,
         };
-        self.breaks().iter().filter(passed).count()
+        self.0.iter().filter(passed).count()
     }
 
     /// How many parts there are.
-    pub fn parts(&self) -> usize {
-        self.breaks().len() + 1
+    pub fn count(&self) -> usize {
+        self.0.len() + 1
     }
 
     /// How sure it can be that what was there in one part is there in a later one: where nothing was left in
     /// between it is not, or, if the book was disturbed by then, possibly.
     pub fn across(&self, from: usize, to: usize) -> Tier {
-        let breaks = self.breaks();
-        let emptied = breaks[from..to].iter().any(|(_, what)| *what == Break::Empty);
-        let disturbed = breaks[..to].iter().any(|(_, what)| *what == Break::Disturbed);
+        let emptied = self.0[from..to].iter().any(|(_, what)| *what == Break::Empty);
+        let disturbed = self.0[..to].iter().any(|(_, what)| *what == Break::Disturbed);
         match (emptied, disturbed) {
             (false, _) => Tier::Certain,
             (true, true) => Tier::Possible,

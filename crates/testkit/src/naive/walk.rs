@@ -9,7 +9,7 @@ use lotline_domain::time::Instant;
 use super::names::Batch;
 use super::runs::Run;
 use super::settle::{Node, Settled};
-use super::slice::SliceBook;
+use super::slice::Parts;
 
 /// How sure a link is; the better one is the greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,12 +72,16 @@ pub struct Walk<'a> {
     pub moments: BTreeMap<Spot, [Option<Instant>; 3]>,
     /// Flows that were followed, by index, with the best tier.
     pub followed: BTreeMap<usize, Tier>,
+    /// The parts of the books of slices. What is in vessels and sinks has none of its own.
+    parts: BTreeMap<(Batch, Place), Parts>,
     todo: BTreeSet<Spot>,
 }
 
 impl<'a> Walk<'a> {
     pub fn new(settled: &'a Settled, pass: Pass<'a>, follow_codes: bool) -> Self {
         let runs = settled.runs();
+        let plain = settled.slices.iter().filter(|((_, place), _)| !matches!(place, Place::Vessel(_) | Place::Sink(_)));
+        let parts = plain.map(|(slice, book)| (slice.clone(), book.parts())).collect();
         Self {
             settled,
             runs,
@@ -86,22 +90,17 @@ impl<'a> Walk<'a> {
             whole: false,
             moments: BTreeMap::new(),
             followed: BTreeMap::new(),
+            parts,
             todo: BTreeSet::new(),
         }
     }
 
-    /// The book of a slice that has parts (ruling 23): what is in vessels and sinks has none of its own.
-    fn parted(&self, batch: &Batch, place: &Place) -> Option<&SliceBook> {
-        let plain = !matches!(place, Place::Vessel(_) | Place::Sink(_));
-        self.settled.slices.get(&(batch.clone(), place.clone())).filter(|_| plain)
-    }
-
     pub fn episode(&self, batch: &Batch, place: &Place, at: Instant) -> usize {
-        self.parted(batch, place).map_or(0, |book| book.part(at))
+        self.parts.get(&(batch.clone(), place.clone())).map_or(0, |parts| parts.part(at))
     }
 
     fn episodes_of(&self, batch: &Batch, place: &Place) -> usize {
-        self.parted(batch, place).map_or(1, SliceBook::parts)
+        self.parts.get(&(batch.clone(), place.clone())).map_or(1, Parts::count)
     }
 
     /// All slices of a batch from a moment on, in all their episodes.
@@ -164,8 +163,8 @@ impl<'a> Walk<'a> {
         moments[tier.index()] = Some(moment);
         self.todo.insert(spot.clone());
         for later in spot.episode + 1..self.episodes_of(&spot.batch, &spot.place) {
-            let across = self.parted(&spot.batch, &spot.place).map(|book| book.across(spot.episode, later));
-            let tier = tier.min(across.unwrap_or(Tier::Certain));
+            let parts = &self.parts[&(spot.batch.clone(), spot.place.clone())];
+            let tier = tier.min(parts.across(spot.episode, later));
             self.reach(Spot { episode: later, ..spot.clone() }, tier, moment);
         }
         self.by_codes(&spot.batch, tier, moment, spot.made);
