@@ -448,6 +448,13 @@ impl<'q, 'a> Walk<'q, 'a> {
             Direction::Back => (flow.at, flow.latest.saturating_mul(2)),
         };
         let episode = episode(&settled, place, at);
+        if self.direction == Direction::Back && flow.latest > flow.at {
+            // The dual of following a fact dated by day out of episodes that began later on its day.
+            let last = self::episode(&settled, place, flow.latest);
+            for episode in episode + 1..=last {
+                self.push(State { batch, place, episode, made, tier: tier.min(Tier::Possible), limit });
+            }
+        }
         if self.direction == Direction::Back && flow.mark == Mark::Link {
             // The dual of following a link out of whatever episode.
             for episode in 0..episode {
@@ -613,6 +620,10 @@ fn forward_tier(settled: &Settlement, state: &State, flow: &Settled) -> Option<T
     let moment = state.limit.div_euclid(2);
     if flow.latest < moment {
         return None;
+    }
+    // A fact dated by day may have happened later on its day, in whichever episode.
+    if flow.at < moment {
+        return Some(state.tier.min(Tier::Possible));
     }
     let leaves = episode(settled, state.place, flow.at);
     if leaves < state.episode {

@@ -210,8 +210,10 @@ impl Settler<'_> {
         let mut entered = Vec::new();
         for (draw, _) in mixed.draws_of(fill).filter(|(_, contact)| *contact != Contact::Residue) {
             let draw = &mixed.draws[draw];
-            if let EndKind::Place(place) = self.book.stated(draw.flow).to.kind() {
-                entered.push(((draw.batch, Some(place)), draw.at));
+            match self.book.stated(draw.flow).to.kind() {
+                EndKind::Place(place) => entered.push(((draw.batch, Some(place)), draw.at)),
+                // Drawn into a run, it lay nowhere but in the vessel.
+                _ => entered.push(((draw.batch, Some(vessel)), draw.at)),
             }
         }
         entered
@@ -298,6 +300,12 @@ impl Settler<'_> {
         };
         for flow in settled.flows.iter().filter(|flow| flow.in_book()) {
             let Node::Place(from) = flow.from else { continue };
+            // What is emptied out of a container where that stands goes nowhere.
+            if flow.stated.is_none()
+                && matches!(flow.to, Node::Place(to) if self.top(from, Key::end_of(flow.at)) == Some(to))
+            {
+                continue;
+            }
             let kind = match flow.to {
                 Node::Run(run) if self.run(run, as_of).kind == RunKind::Production => ExceptionKind::ConsumedUnderHold,
                 Node::Place(to) => match self.leaves_to(batch, to, flow.at) {

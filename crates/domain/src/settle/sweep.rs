@@ -406,8 +406,18 @@ impl<'s, 'b> Sweep<'s, 'b> {
         }
     }
 
-    /// Moves an amount in the book.
+    /// Moves an amount in the book; where nothing explains it, other slices may.
     fn post(&mut self, cause: Cause, from: Node, to: Node, amount: Option<i128>, mark: Mark) {
+        if let Node::Place(place) = to
+            && self.has_slice(place)
+            && self.is_made_up(from)
+        {
+            self.want(cause, place, amount);
+        }
+        self.post_explained(cause, from, to, amount, mark);
+    }
+
+    fn post_explained(&mut self, cause: Cause, from: Node, to: Node, amount: Option<i128>, mark: Mark) {
         if from == to {
             return;
         }
@@ -445,9 +455,6 @@ impl<'s, 'b> Sweep<'s, 'b> {
         if let Node::Place(place) = to
             && self.has_slice(place)
         {
-            if self.is_made_up(from) {
-                self.want(cause, place, amount);
-            }
             let slice = self.slice(place);
             self.slices[slice].enter(at);
             if cause.latest != at {
@@ -613,7 +620,7 @@ impl<'s, 'b> Sweep<'s, 'b> {
         let (here, nowhere) = (Node::Place(place), Node::Place(self.settler.special.unexplained));
         let (from, to) = if difference > 0 { (nowhere, here) } else { (here, nowhere) };
         if difference != 0 {
-            self.post(cause, from, to, Some(difference.abs()), Mark::Plain);
+            self.post_explained(cause, from, to, Some(difference.abs()), Mark::Plain);
         }
     }
 

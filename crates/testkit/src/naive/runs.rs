@@ -91,6 +91,7 @@ impl Settled {
     /// All runs with the legs of their reports up to `as_of`.
     pub(super) fn runs(&self) -> BTreeMap<RunId, Run> {
         let mut runs: BTreeMap<RunId, Run> = BTreeMap::new();
+        let mut hold_ups: BTreeMap<RunId, Vec<i64>> = BTreeMap::new();
         for event in &self.live {
             let Fact::Produced(report) = &event.fact else { continue };
             let run = runs.entry(report.run.clone()).or_default();
@@ -104,7 +105,15 @@ impl Settled {
             run.losses.extend(report.losses.iter().map(|loss| loss.quantity));
             let pairs = report.mapping.iter().map(|(a, b)| (self.names.resolve(a), self.names.resolve(b)));
             run.mapping.extend(pairs);
+            hold_ups.entry(report.run.clone()).or_default().push(report.hold_up_micros);
             self.legs(run, report, &event.id, event.instant());
+        }
+        // CHOICE: the hold-up is the run's, whichever report tells it; of several the longest.
+        for (id, run) in &mut runs {
+            let hold_up = hold_ups.get(id).and_then(|all| all.iter().copied().max()).unwrap_or(0);
+            for window in run.inputs.iter_mut().filter_map(|input| input.window.as_mut()) {
+                *window = Window { from: window.from, to: window.to.plus_micros(hold_up) };
+            }
         }
         runs
     }
@@ -120,8 +129,7 @@ impl Settled {
                 }
                 (None, _) => None,
             };
-            // CHOICE: the hold-up of a report extends the windows of that report's inputs.
-            let window = input.window.map(|w| Window { from: w.from, to: w.to.plus_micros(report.hold_up_micros) });
+            let window = input.window;
             let measure = Measure { first: input.quantity, second: input.second };
             if let Some(batch) = batch {
                 run.inputs.push(Leg {
