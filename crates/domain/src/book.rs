@@ -26,6 +26,7 @@ pub use self::rows::{
     BatchIx, BatchRow, ConflictRow, CorrectionKind, Deed, DeedIx, DeedRow, End, EndKind, FactIx, FactRow, FlowExtra,
     FlowIx, FlowRow, NONE, NameNo, PlaceIx, PlaceKind, PlaceRow, RunIx, RunRow,
 };
+use self::rows::{EndHeads, Heads};
 
 /// The bounds of a question: known up to a commit, effective up to an instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,13 +83,13 @@ pub struct Book {
     next_of_from: Vec<u32>,
     next_of_to: Vec<u32>,
     batch_flows: Vec<u32>,
-    from_flows: FxHashMap<End, u32>,
-    to_flows: FxHashMap<End, u32>,
+    from_flows: EndHeads,
+    to_flows: EndHeads,
     deeds: Vec<DeedRow>,
     next_deed: Vec<u32>,
     batch_deeds: FxHashMap<BatchIx, u32>,
-    place_deeds: FxHashMap<PlaceIx, u32>,
-    run_deeds: FxHashMap<RunIx, u32>,
+    place_deeds: Heads,
+    run_deeds: Heads,
     holds: Vec<DeedIx>,
     master: Vec<DeedIx>,
     labels: Vec<DeedIx>,
@@ -332,9 +333,8 @@ impl Book {
                 }
                 let deed = Deed::Run { run, kind, completed, mapping, hold_up_micros, losses };
                 self.touched.runs.push(run);
-                let next = self.run_deeds.get(&run).copied();
-                let at = self.deed(fact, 0, deed, next);
-                self.run_deeds.insert(run, at.0);
+                let at = self.deed(fact, 0, deed, self.run_deeds.get(run.0));
+                self.run_deeds.put(run.0, at.0);
             }
             Effect::Mentioned { batch } => {
                 let batch = self.batch_ix(&batch);
@@ -367,7 +367,7 @@ impl Book {
             }
             Effect::StatusReleased { target: ReleaseTarget::Hold(hold) } => {
                 let hold = self.words.intern(hold.as_str()).into();
-                let at = self.deed(fact, 0, Deed::ReleaseHold { hold }, None);
+                let at = self.deed(fact, 0, Deed::ReleaseHold { hold }, NONE);
                 self.holds.push(at);
             }
             Effect::StatusReleased { target: ReleaseTarget::Batch(batch) } => {
@@ -471,10 +471,10 @@ impl Book {
         self.flows.push(row);
         let head = &mut self.batch_flows[row.batch.at()];
         self.next_of_batch.push(std::mem::replace(head, at));
-        let from = self.is_hub(row.from).then(|| self.from_flows.insert(row.from, at)).flatten();
-        self.next_of_from.push(from.unwrap_or(NONE));
-        let to = self.is_hub(row.to).then(|| self.to_flows.insert(row.to, at)).flatten();
-        self.next_of_to.push(to.unwrap_or(NONE));
+        let from = if self.is_hub(row.from) { self.from_flows.put(row.from.kind(), at) } else { NONE };
+        self.next_of_from.push(from);
+        let to = if self.is_hub(row.to) { self.to_flows.put(row.to.kind(), at) } else { NONE };
+        self.next_of_to.push(to);
         self.touch_flow(&row);
     }
 
@@ -482,29 +482,28 @@ impl Book {
         export::is_hub(end, |place| self.place_kind(place))
     }
 
-    fn deed(&mut self, fact: FactIx, leg: u16, deed: Deed, next: Option<u32>) -> DeedIx {
+    fn deed(&mut self, fact: FactIx, leg: u16, deed: Deed, next: u32) -> DeedIx {
         let at = DeedIx(u32::try_from(self.deeds.len()).expect("fewer than 2^32 deeds"));
         self.touch_deed(&deed);
         self.deeds.push(DeedRow { fact, leg, deed });
-        self.next_deed.push(next.unwrap_or(NONE));
+        self.next_deed.push(next);
         at
     }
 
     fn place_deed(&mut self, fact: FactIx, leg: u16, place: PlaceIx, deed: Deed) {
-        let next = self.place_deeds.get(&place).copied();
-        let at = self.deed(fact, leg, deed, next);
-        self.place_deeds.insert(place, at.0);
+        let at = self.deed(fact, leg, deed, self.place_deeds.get(place.0));
+        self.place_deeds.put(place.0, at.0);
     }
 
     fn batch_deed(&mut self, fact: FactIx, leg: u16, batch: BatchIx, deed: Deed) -> DeedIx {
-        let next = self.batch_deeds.get(&batch).copied();
+        let next = self.batch_deeds.get(&batch).copied().unwrap_or(NONE);
         let at = self.deed(fact, leg, deed, next);
         self.batch_deeds.insert(batch, at.0);
         at
     }
 
     fn master_deed(&mut self, fact: FactIx, deed: Deed) {
-        let at = self.deed(fact, 0, deed, None);
+        let at = self.deed(fact, 0, deed, NONE);
         self.master.push(at);
     }
 }

@@ -16,6 +16,8 @@ use lotline_wire::content::content_hash;
 use lotline_wire::key;
 use lotline_wire::seal::{LedgerSecret, Sealer};
 
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
+
 use crate::clock::{Clock, SystemClock};
 use crate::decider::{Decider, Job, Limits, Message, Parts, Prepared, Room, Source};
 use crate::first::Frames;
@@ -256,8 +258,10 @@ impl Handler {
         let tray = Arc::new(Tray::default());
         let mut submissions = submissions.into_iter().peekable();
         while submissions.peek().is_some() {
+            let chunk: Vec<Submission> = submissions.by_ref().take(CHUNK).collect();
+            // Most of a command's work is here, and needs no order.
             let chunk: Vec<Prepared> =
-                submissions.by_ref().take(CHUNK).map(|submission| self.prepare(submission)).collect();
+                chunk.into_par_iter().with_min_len(32).map(|submission| self.prepare(submission)).collect();
             self.room.wait_and_enter(chunk.len());
             let first = tray.expect(chunk.len());
             let jobs = chunk

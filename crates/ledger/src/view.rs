@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use rayon::slice::ParallelSliceMut;
 
 use crate::chain::Head;
 use crate::error::{DamageKind, ReadError};
-use crate::frame::Frame;
+use crate::frame::{Frame, u64_at};
 use crate::ids::{CommitHash, CommitNumber, Key, Micros, Position};
 use crate::index::{self, About, CommitEntry, Index, Pair, Source, Unusable};
 use crate::segment::{self, Next, SEGMENT_HEADER_BYTES, Segment};
@@ -23,7 +24,53 @@ pub(crate) struct OpenSegment {
     pub(crate) end: u64,
     pub(crate) commits: Vec<CommitEntry>,
     pub(crate) events: u32,
-    keys: HashMap<Key, Events>,
+    keys: HashMap<Key, Events, KeyHashing>,
+}
+
+/// Hashes keys for the table of the open segment. They are mostly hashes themselves, but whoever names things
+/// chooses them: so a secret of this process decides where in the table they go.
+#[derive(Clone, Debug)]
+struct KeyHashing {
+    secret: [u64; 2],
+}
+
+impl Default for KeyHashing {
+    fn default() -> Self {
+        let random = RandomState::new();
+        Self { secret: [random.hash_one(0), random.hash_one(1)] }
+    }
+}
+
+impl BuildHasher for KeyHashing {
+    type Hasher = KeyHasher;
+
+    fn build_hasher(&self) -> KeyHasher {
+        KeyHasher { secret: self.secret, hash: 0 }
+    }
+}
+
+struct KeyHasher {
+    secret: [u64; 2],
+    hash: u64,
+}
+
+impl Hasher for KeyHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        let mut halves = [0; 16];
+        for part in bytes.chunks(16) {
+            halves[..part.len()].copy_from_slice(part);
+            let (high, low) = (u64_at(&halves, 0), u64_at(&halves, 8));
+            let product = u128::from(high ^ self.secret[0] ^ self.hash) * u128::from(low ^ self.secret[1]);
+            self.hash = (product >> 64) as u64 ^ product as u64;
+        }
+    }
+
+    // The length of a key, which is always the same.
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.hash
+    }
 }
 
 /// Most keys stand on one event only (command ids), so that one costs no allocation.
@@ -44,7 +91,7 @@ impl Events {
 
 impl OpenSegment {
     pub(crate) fn new(segment: Segment) -> Self {
-        Self { segment, end: SEGMENT_HEADER_BYTES as u64, commits: Vec::new(), events: 0, keys: HashMap::new() }
+        Self { segment, end: SEGMENT_HEADER_BYTES as u64, commits: Vec::new(), events: 0, keys: HashMap::default() }
     }
 
     /// Adds a commit that stands at the segment's end and continues its chain.

@@ -88,14 +88,15 @@ impl<'a> Question<'a> {
 
     /// The settlement of a batch within the bounds.
     pub fn settlement(&self, batch: BatchIx) -> Arc<Settlement> {
-        if let Some(lent) = self.lender.borrowed(batch, self.bounds) {
-            return lent;
-        }
         if let Some(known) = self.settled.borrow().get(&batch) {
             return known.clone();
         }
-        let settled = Arc::new(self.settler.settle(batch, self.as_of()));
-        self.lender.settled(self.bounds, &settled);
+        // What is borrowed is looked at once: the lender has to find out whether it still holds.
+        let settled = self.lender.borrowed(batch, self.bounds).unwrap_or_else(|| {
+            let settled = Arc::new(self.settler.settle(batch, self.as_of()));
+            self.lender.settled(self.bounds, &settled);
+            settled
+        });
         self.settled.borrow_mut().insert(batch, settled.clone());
         settled
     }

@@ -25,7 +25,9 @@ impl fmt::Debug for ContentHash {
 /// native command.
 pub fn content_hash(command: &Command, unknown: &[u8], secret: &LedgerSecret) -> ContentHash {
     let canonical = print_command(command);
-    let mut hasher = blake3::Hasher::new_keyed(&secret.content);
-    hasher.update(&(canonical.len() as u64).to_be_bytes()).update(canonical.as_bytes()).update(unknown);
-    ContentHash(hasher.finalize().into())
+    let mut bytes = Vec::with_capacity(8 + canonical.len() + unknown.len());
+    bytes.extend_from_slice(&(canonical.len() as u64).to_be_bytes());
+    bytes.extend_from_slice(canonical.as_bytes());
+    bytes.extend_from_slice(unknown);
+    ContentHash(blake3::keyed_hash(&secret.content, &bytes).into())
 }

@@ -4,6 +4,8 @@
 //! is one byte for the kind, and then each part of the natural key as its length in bytes (u32,
 //! big-endian) followed by the bytes. `schemas/payload-format.md` lists the kinds.
 
+use std::cell::RefCell;
+
 use lotline_domain::command::{Body, Rule};
 use lotline_domain::fact::{
     Correction, Destination, Fact, FactorScope, HoldTarget, Line, ReleaseTarget, RunReport, anonymous_blend,
@@ -23,8 +25,8 @@ const CONTEXT: &str = "lotline 2026 entry key v1";
 
 fn key(kind: u8, parts: &[&[u8]]) -> Key {
     thread_local! {
-        // Hashing the context costs as much as hashing a key.
-        static START: blake3::Hasher = blake3::Hasher::new_derive_key(CONTEXT);
+        // Hashing the context costs as much as hashing a key, and so does copying a hasher.
+        static HASHER: RefCell<blake3::Hasher> = RefCell::new(blake3::Hasher::new_derive_key(CONTEXT));
     }
     let mut material = [0u8; 1024];
     material[0] = kind;
@@ -35,9 +37,7 @@ fn key(kind: u8, parts: &[&[u8]]) -> Key {
         material[used + 4..used + 4 + part.len()].copy_from_slice(part);
         used += 4 + part.len();
     }
-    let mut hasher = START.with(blake3::Hasher::clone);
-    hasher.update(&material[..used]);
-    let hash: [u8; 32] = hasher.finalize().into();
+    let hash: [u8; 32] = HASHER.with_borrow_mut(|hasher| hasher.reset().update(&material[..used]).finalize()).into();
     hash[..16].try_into().expect("32 bytes have a first half")
 }
 
@@ -353,6 +353,22 @@ impl Collector<'_> {
                 self.batches(batches);
                 self.containers(containers);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_those_of_the_format_one_after_the_other() {
+        for code in ["A", "a longer code than the one before", "B"] {
+            let mut material = vec![2];
+            material.extend_from_slice(&u32::try_from(code.len()).expect("short").to_be_bytes());
+            material.extend_from_slice(code.as_bytes());
+            let expected = blake3::derive_key(CONTEXT, &material);
+            assert_eq!(batch_code(&BatchCode::parse(code).expect("a name")), expected[..16]);
         }
     }
 }

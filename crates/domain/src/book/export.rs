@@ -10,8 +10,8 @@ use crate::time::{CommitNo, Position};
 
 use super::names::{Names, Rows};
 use super::rows::{
-    BatchIx, BatchRow, ConflictRow, CorrectionKind, Deed, DeedIx, DeedRow, End, EndKind, FactIx, FactRow, FlowExtra,
-    FlowIx, FlowRow, NONE, NameNo, PlaceIx, PlaceKind, PlaceRow, RunIx, RunRow,
+    BatchIx, BatchRow, ConflictRow, CorrectionKind, Deed, DeedIx, DeedRow, End, EndHeads, EndKind, FactIx, FactRow,
+    FlowExtra, FlowIx, FlowRow, Heads, NONE, NameNo, PlaceIx, PlaceKind, PlaceRow, RunIx, RunRow,
 };
 use super::{Book, Touched};
 
@@ -312,8 +312,8 @@ fn fact_of_id(ids: usize, facts: &[FactRow]) -> Vec<u32> {
 #[derive(Default)]
 struct FlowChains {
     of_batch: Vec<u32>,
-    of_from: FxHashMap<End, u32>,
-    of_to: FxHashMap<End, u32>,
+    of_from: EndHeads,
+    of_to: EndHeads,
     next_of_batch: Vec<u32>,
     next_of_from: Vec<u32>,
     next_of_to: Vec<u32>,
@@ -328,9 +328,9 @@ impl FlowChains {
             next_of_to: Vec::with_capacity(flows.len()),
             ..Self::default()
         };
-        let link = |heads: &mut FxHashMap<End, u32>, end: End, at: u32| {
+        let link = |heads: &mut EndHeads, end: End, at: u32| {
             let hub = is_hub(end, |place| kinds[place.at()]);
-            hub.then(|| heads.insert(end, at)).flatten().unwrap_or(NONE)
+            if hub { heads.put(end.kind(), at) } else { NONE }
         };
         for (at, flow) in (0..).zip(flows) {
             let head = &mut chains.of_batch[flow.batch.at()];
@@ -357,8 +357,8 @@ pub(super) fn is_hub(end: End, kind_of: impl Fn(PlaceIx) -> PlaceKind) -> bool {
 struct DeedChains {
     next: Vec<u32>,
     of_batch: FxHashMap<BatchIx, u32>,
-    of_place: FxHashMap<PlaceIx, u32>,
-    of_run: FxHashMap<RunIx, u32>,
+    of_place: Heads,
+    of_run: Heads,
     holds: Vec<DeedIx>,
     master: Vec<DeedIx>,
     labels: Vec<DeedIx>,
@@ -373,17 +373,17 @@ impl DeedChains {
                 | Deed::Empty { place, .. }
                 | Deed::Clean { vessel: place, .. }
                 | Deed::Vessel { vessel: place, .. }
-                | Deed::Bound { shipment: place, .. } => chains.of_place.insert(*place, at),
+                | Deed::Bound { shipment: place, .. } => chains.of_place.put(place.0, at),
                 Deed::Count { batch, .. }
                 | Deed::Mention { batch }
                 | Deed::Hold { batch, .. }
                 | Deed::ReleaseBatch { batch }
-                | Deed::Label { batch, .. } => chains.of_batch.insert(*batch, at),
-                Deed::Run { run, .. } => chains.of_run.insert(*run, at),
-                Deed::ReleaseHold { .. } => None,
+                | Deed::Label { batch, .. } => chains.of_batch.insert(*batch, at).unwrap_or(NONE),
+                Deed::Run { run, .. } => chains.of_run.put(run.0, at),
+                Deed::ReleaseHold { .. } => NONE,
                 Deed::Item { .. } | Deed::Parent { .. } | Deed::Factor { .. } | Deed::Policy { .. } => {
                     chains.master.push(DeedIx(at));
-                    None
+                    NONE
                 }
             };
             match row.deed {
@@ -393,7 +393,7 @@ impl DeedChains {
                 Deed::Label { .. } => chains.labels.push(DeedIx(at)),
                 _ => {}
             }
-            chains.next.push(next.unwrap_or(NONE));
+            chains.next.push(next);
         }
         chains
     }

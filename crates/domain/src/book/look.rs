@@ -7,7 +7,7 @@ use crate::time::CommitNo;
 
 use super::names::NameIx;
 use super::rows::{
-    BatchIx, BatchRow, Deed, DeedIx, DeedRow, End, EndKind, FactIx, FactRow, FlowExtra, FlowIx, FlowRow, NONE, NameNo,
+    BatchIx, BatchRow, Deed, DeedIx, DeedRow, EndKind, FactIx, FactRow, FlowExtra, FlowIx, FlowRow, NONE, NameNo,
     PlaceIx, PlaceKind, PlaceRow, RunIx, RunRow,
 };
 use super::{Book, place_key};
@@ -179,14 +179,12 @@ impl Book {
 
     /// The stated flows out of a run, vessel, container or transit, latest recorded first.
     pub fn flows_from(&self, end: EndKind) -> impl Iterator<Item = FlowIx> + '_ {
-        let head = self.from_flows.get(&End::pack(end)).copied().unwrap_or(NONE);
-        chain(head, &self.next_of_from).map(FlowIx)
+        chain(self.from_flows.get(end), &self.next_of_from).map(FlowIx)
     }
 
     /// The stated flows into a run, vessel, container or transit, latest recorded first.
     pub fn flows_to(&self, end: EndKind) -> impl Iterator<Item = FlowIx> + '_ {
-        let head = self.to_flows.get(&End::pack(end)).copied().unwrap_or(NONE);
-        chain(head, &self.next_of_to).map(FlowIx)
+        chain(self.to_flows.get(end), &self.next_of_to).map(FlowIx)
     }
 
     /// The deeds of a batch, latest recorded first.
@@ -196,12 +194,12 @@ impl Book {
 
     /// The deeds of a container, transit or vessel, latest recorded first.
     pub fn deeds_of_place(&self, place: PlaceIx) -> impl Iterator<Item = DeedIx> + '_ {
-        chain(self.place_deeds.get(&place).copied().unwrap_or(NONE), &self.next_deed).map(DeedIx)
+        chain(self.place_deeds.get(place.0), &self.next_deed).map(DeedIx)
     }
 
     /// The reports of a run, latest recorded first.
     pub fn deeds_of_run(&self, run: RunIx) -> impl Iterator<Item = DeedIx> + '_ {
-        chain(self.run_deeds.get(&run).copied().unwrap_or(NONE), &self.next_deed).map(DeedIx)
+        chain(self.run_deeds.get(run.0), &self.next_deed).map(DeedIx)
     }
 
     /// Holds and releases, in order of recording.

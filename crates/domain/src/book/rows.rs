@@ -175,6 +175,53 @@ impl End {
     }
 }
 
+/// The last link of each chain of rows, by the number of what the chain belongs to: four bytes each, in order.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Heads(Vec<u32>);
+
+impl Heads {
+    /// The last link; [`NONE`] where there is no chain.
+    pub(crate) fn get(&self, owner: u32) -> u32 {
+        self.0.get(owner as usize).copied().unwrap_or(NONE)
+    }
+
+    /// Puts a new last link; the one before it.
+    pub(crate) fn put(&mut self, owner: u32, link: u32) -> u32 {
+        let at = owner as usize;
+        if at >= self.0.len() {
+            self.0.resize(at + 1, NONE);
+        }
+        std::mem::replace(&mut self.0[at], link)
+    }
+}
+
+/// The same for chains that belong to runs or places.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct EndHeads {
+    runs: Heads,
+    places: Heads,
+}
+
+impl EndHeads {
+    /// The last link; [`NONE`] where there is no chain.
+    pub(crate) fn get(&self, end: EndKind) -> u32 {
+        match end {
+            EndKind::Run(run) => self.runs.get(run.0),
+            EndKind::Place(place) => self.places.get(place.0),
+            _ => NONE,
+        }
+    }
+
+    /// Puts a new last link at a run or a place; the one before it.
+    pub(crate) fn put(&mut self, end: EndKind, link: u32) -> u32 {
+        match end {
+            EndKind::Run(run) => self.runs.put(run.0, link),
+            EndKind::Place(place) => self.places.put(place.0, link),
+            _ => NONE,
+        }
+    }
+}
+
 const UNSTATED: u32 = 5;
 const TAG_BITS: u32 = 29;
 const VALUE: u32 = (1 << TAG_BITS) - 1;
