@@ -1,5 +1,7 @@
 //! One integration-test binary; one module per subject.
 
+mod bus_projectors;
+mod bus_server;
 mod cli_answers;
 mod cli_binary;
 mod cli_demo;
