@@ -1,7 +1,9 @@
 //! One integration-test binary; one module per subject.
 
 mod bus_projectors;
+mod bus_relay;
 mod bus_server;
+mod bus_wire;
 mod cli_answers;
 mod cli_binary;
 mod cli_demo;
