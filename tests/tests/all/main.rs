@@ -1,5 +1,6 @@
 //! One integration-test binary; one module per subject.
 
+mod bus_damage;
 mod bus_projectors;
 mod bus_relay;
 mod bus_server;
