@@ -12,38 +12,47 @@ a code; by its bare code where that fits only one batch; or as GS1 writes it: (0
 Digital Link, an EPC or GDST URN.";
 
 const SERVE: &str = "\
-It goes on until it is interrupted (Ctrl-C, or the termination signal), and then ends with everything that it \
-answered recorded, saved and, if the server answers, published; interrupted twice it ends at once. Commands on the standard input are answered \
-as `submit` answers them, whose exit codes this command does not have: an intent that is rejected does not end \
-a service.
+It goes on until it is interrupted (Ctrl-C, or the termination signal), and then ends with everything that it
+answered recorded, saved and, if the server answers, published; interrupted twice it ends at once.
 
-While its input is open it alone records in the folder. When the input ends, or there is none (under systemd \
-it is /dev/null), it lets go of that: `submit` and `capture` may then record in the folder, one at a time, and \
-this process follows them.
+Commands on the standard input are answered as `submit` answers them. While its input is open it alone records
+in the folder. When the input ends, or there is none (under systemd it is /dev/null), it lets go of that:
+`submit` and `capture` may then record in the folder, one at a time, and this process follows them.
 
-Exit codes: 0 ended when asked to; 2 no such address; 4 the folder is in use, or the NATS server does not \
-answer at the start; 5 the ledger is damaged, or differs from its stream in a way that has to be looked into; \
-6 a newer program wrote the folder; 7 a file or disk failed. A server that goes away later is waited for.";
+Exit codes tell how the service ended, not what became of single commands:
+  0  it was asked to end
+  2  --nats is no address
+  4  the folder is in use, or the NATS server cannot be used at the start; one that goes away later is waited for
+  5  the ledger is damaged, was rolled back behind its stream, or is recorded in by somebody else, too
+  6  a newer program wrote the folder
+  7  a file or disk failed: full, read-only, gone";
 
 const RELAY: &str = "\
-It reads the ledger beside whoever records in it, and keeps nothing itself: where it goes on follows from \
-comparing the stream's last commit with the ledger's. A stream that differs from the ledger, or has lost a \
-commit, is kept, and the next generation is started beside it. A stream that is ahead of the ledger means that \
+It reads the ledger beside whoever records in it, and keeps nothing itself: where it goes on follows from
+comparing the stream's last commit with the ledger's. A stream that differs from the ledger, or has lost a
+commit, is kept, and the next generation is started beside it. A stream that is ahead of the ledger means that
 an older copy of the folder was put back: nothing is written then, unless --catch-up says so.
 
-Exit codes: 0 ended when asked to, or with --once when all is published; 2 no such folder or address; 4 the \
-NATS server does not answer at the start, or refuses; 5 the stream is ahead of the ledger, was written to by \
-somebody else, or the ledger is damaged; 7 a file or disk failed. Without --once a server that goes away is \
-waited for.";
+Exit codes:
+  0  it was asked to end; with --once, all is published
+  2  --dir names no data folder, or --nats is no address
+  4  the NATS server cannot be used at the start, or refuses; one that goes away later is waited for
+  5  the stream is ahead of the ledger or was written to by somebody else, or the ledger is damaged
+  6  a newer program wrote the folder
+  7  a file or disk failed: full, read-only, gone";
 
 const PROJECTOR: &str = "\
-Each commit's number, bytes and hash are checked. What is saved names the commit it is as of, so that after \
+Each commit's number, bytes and hash are checked. What is saved names the commit that it is as of, so that after
 whatever end only the commits behind that one are applied.
 
-Exit codes: 0 ended when asked to, or at --until; 2 no such address, several ledgers and none named, or a folder \
-of another ledger; 4 the folder is in use, the NATS server does not answer at the start, or the ledger has no \
-stream yet; 5 the chain is broken at the commit named, or the folder was built from another chain; 6 a newer \
-program wrote a commit; 7 a file or disk failed. A server that goes away is waited for.";
+Exit codes:
+  0  it was asked to end, or has come to --until
+  2  --nats is no address, several ledgers have streams and none is named, or the folder is another ledger's
+  4  the folder is in use, the ledger has no stream yet, or the NATS server cannot be used at the start; one
+     that goes away later is waited for
+  5  the chain is broken at the commit named, or the folder was built from another chain
+  6  a newer program wrote a commit
+  7  a file or disk failed: full, read-only, gone";
 
 /// Batch traceability: records what happened to batches, and answers where they came from, where they
 /// went, how much of them is where, and what a recall must bring back.

@@ -7,7 +7,7 @@ use lotline_bus::stream_name;
 use tempfile::{TempDir, tempdir};
 
 use super::bus_projectors::{embedded, publish};
-use super::bus_relay::{frames, plant, reader};
+use super::bus_relay::{deliver, frames, plant, reader};
 use super::bus_server::{Running, Server};
 use super::bus_wire::Wire;
 use super::cli_binary::run;
@@ -162,4 +162,24 @@ fn a_projector_killed_again_and_again_applies_only_what_follows_its_cursor() {
     let said = run(folder, &arguments);
     assert_eq!(said.code, 0, "{said:?}");
     assert!(said.out.ends_with("; 0 commits applied\n"), "{said:?}");
+}
+
+#[test]
+fn a_projector_at_work_changes_over_to_a_new_generation() {
+    let Some(mut server) = Server::start() else { return };
+    let (folder, stream, frames) = published(&server);
+    let folder = folder.path();
+    let mut projector =
+        Running::start_as_service(folder, &["projector", "recall", "--nats", &server.url(), "--dir", "elsewhere"]);
+    projector.note("saved commit=6");
+    // It has read that commit already; nobody who comes later will.
+    flip(&mut server, &stream, &frames[1], false);
+    let said = run(folder, &["relay", "--read-back", "--once", "--dir", "plant", "--nats", &server.url()]);
+    assert!(said.out.contains("(generation 2)"), "{said:?}");
+    deliver(folder, "plant", 50..53);
+    publish(folder, "plant", &server.url());
+    projector.note("saved commit=9");
+    let said = projector.interrupt("TERM");
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.out.contains(&embedded(folder, "plant")[2]) && said.out.ends_with(", 1 to 9\n"), "{said:?}");
 }

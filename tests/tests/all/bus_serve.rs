@@ -1,6 +1,11 @@
 //! `serve`: recording, read models and relay in one process, until it is asked to end.
 
+use std::io::Write;
 use std::path::Path;
+use std::process::{Command as Process, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use lotline_bus::stream_name;
 use lotline_projections::{LedgerId, ReadModel, ReadModelKind};
@@ -9,9 +14,9 @@ use tempfile::tempdir;
 
 use super::bus_projectors::{commits, embedded};
 use super::bus_relay::{deliver, frames, plant, reader};
-use super::bus_server::{Running, Server, until};
+use super::bus_server::{Running, Server, signal, until};
 use super::bus_wire::Wire;
-use super::cli_binary::{batch, received, run, ship};
+use super::cli_binary::{batch, binary, received, run, ship};
 
 fn answer(line: &str) -> Value {
     serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
@@ -156,4 +161,40 @@ fn a_service_records_on_while_the_server_is_away_and_publishes_it_later() {
     let said = run(folder, &["relay", "--once", "--dir", "plant", "--nats", &url]);
     assert!(said.out.starts_with("1 commits published; "), "{said:?}");
     assert_eq!(Wire::connect(&url).messages(&stream), frames(&reader(folder, "plant")));
+}
+
+#[test]
+fn a_service_that_cannot_end_as_it_should_ends_at_the_second_signal() {
+    let folder = tempdir().expect("a folder");
+    let mut command = Process::new(binary());
+    command.args(["serve", "--dir", "plant"]).current_dir(folder.path());
+    let mut serve = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut input = serve.stdin.take().expect("piped");
+    // Nobody reads the answers. When they have filled their pipe, no more is read, and the input fills its own.
+    let lines = b"{}\n".repeat(1_000);
+    let written = Arc::new(AtomicU64::new(0));
+    let count = written.clone();
+    let writer = std::thread::spawn(move || {
+        while input.write_all(&lines).is_ok() {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let mut before = 0;
+    until("nothing goes on", || {
+        std::thread::sleep(Duration::from_millis(500));
+        let now = written.load(Ordering::Relaxed);
+        let stuck = now > 20 && now == before;
+        before = now;
+        stuck.then_some(())
+    });
+    let status = until("it ends", || {
+        let ended = serve.try_wait().expect("it can be asked");
+        if ended.is_none() {
+            signal(&serve, "TERM");
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        ended
+    });
+    assert_eq!(status.code(), Some(130));
+    writer.join().expect("it ends with the pipe");
 }
