@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::{self, Context};
-use async_nats::{Client, ConnectOptions, Event};
+use async_nats::{Client, ConnectOptions, Event, ServerAddr};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
 use crate::error::BoxError;
-use crate::stop::Stop;
 
 /// An answer that takes longer is unknown.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -35,6 +34,15 @@ impl Default for BusOptions {
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
+    /// Correct it: it is no address of a NATS server.
+    #[error("{url} is no address of a NATS server, which is written such as nats://localhost:4222")]
+    Address {
+        /// What was given.
+        url: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// Correct the address or start the server.
     #[error("no NATS server can be reached at {url}")]
     Server {
@@ -79,7 +87,7 @@ impl Bus {
     /// the connection go to the log (`tracing`), denied permissions among them.
     ///
     /// # Errors
-    /// Where nothing answers there, or the server denies the connection.
+    /// Where that is no address, nothing answers there, or the server denies the connection.
     pub fn connect(url: &str, options: &BusOptions) -> Result<Self, ConnectError> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
@@ -97,15 +105,6 @@ impl Bus {
         Ok(Self { inner: Arc::new(Inner { context, client, connected, runtime }) })
     }
 
-    /// Ends `stop` when this process is asked to end: Ctrl-C, or the termination signal.
-    pub fn stop_when_interrupted(&self, stop: &Stop) {
-        let stop = stop.clone();
-        self.inner.runtime.spawn(async move {
-            interrupted().await;
-            stop.now();
-        });
-    }
-
     pub(crate) fn block_on<F: Future>(&self, work: F) -> F::Output {
         self.inner.runtime.block_on(work)
     }
@@ -117,6 +116,11 @@ impl Bus {
     /// How often the connection was made, to be watched.
     pub(crate) fn connected(&self) -> watch::Receiver<u64> {
         self.inner.connected.clone()
+    }
+
+    /// Whether the server that it is connected to says that it keeps streams.
+    pub(crate) fn has_streams(&self) -> bool {
+        self.inner.client.server_info().jetstream
     }
 
     /// The largest message that the server takes, in bytes.
@@ -143,7 +147,8 @@ async fn dial(url: &str, options: &BusOptions, count: watch::Sender<u64>) -> Res
         let failed = |source| ConnectError::Credentials { path: path.clone(), source };
         connect = connect.credentials_file(path).await.map_err(failed)?;
     }
-    let addresses: Vec<&str> = url.split(',').map(str::trim).collect();
+    let addresses: Result<Vec<ServerAddr>, _> = url.split(',').map(|address| address.trim().parse()).collect();
+    let addresses = addresses.map_err(|source| ConnectError::Address { url: url.to_owned(), source })?;
     connect.connect(addresses).await.map_err(|error| ConnectError::Server { url: url.to_owned(), source: error.into() })
 }
 
@@ -158,31 +163,5 @@ fn note(event: &Event, count: &watch::Sender<u64>) {
         Event::ServerError(error) => tracing::error!(%error, "the NATS server reports an error"),
         Event::ClientError(error) => tracing::error!(%error, "the NATS client reports an error"),
         other => tracing::info!(event = %other, "NATS"),
-    }
-}
-
-#[cfg(unix)]
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-        }
-        Err(_) => ctrl_c().await,
-    }
-}
-
-#[cfg(not(unix))]
-async fn interrupted() {
-    ctrl_c().await;
-}
-
-async fn ctrl_c() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        // Then the signal has its usual effect, and ends the process.
-        std::future::pending::<()>().await;
     }
 }

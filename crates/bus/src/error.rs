@@ -22,6 +22,9 @@ pub enum Trouble {
         #[source]
         source: BoxError,
     },
+    /// Start it with JetStream: it keeps no streams.
+    #[error("the NATS server has JetStream switched off, and keeps no streams")]
+    NoJetStream,
     /// It said no: change its configuration, or the permissions.
     #[error("the NATS server refuses to {doing}")]
     Refused {

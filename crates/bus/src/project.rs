@@ -59,7 +59,7 @@ impl Default for ProjectOptions {
 /// What a projector has done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Projected {
-    /// How many commits it applied.
+    /// How many commits it applied; the last one is the cursor's.
     pub applied: u64,
     /// How far the model is now.
     pub cursor: Cursor,
@@ -96,7 +96,7 @@ pub enum Found {
     },
     /// Bytes that are no commit.
     #[error("what is there is damaged: {0}")]
-    Damaged(FrameError),
+    Damaged(#[from] FrameError),
     /// Another chain's commit.
     #[error("what is there does not follow: {0}")]
     Other(ChainBreak),
@@ -108,6 +108,16 @@ pub enum ProjectError<E: std::error::Error + 'static> {
     /// Repair the stream: let the relay read it back, and start a new generation beside it.
     #[error(transparent)]
     Broken(#[from] ChainBroken),
+    /// Use a newer program: a newer one wrote this commit.
+    #[error("commit {at} of stream {stream} has format version {found}, which this program does not know")]
+    NewerFormat {
+        /// The stream.
+        stream: String,
+        /// The commit.
+        at: CommitNumber,
+        /// Its format version.
+        found: u32,
+    },
     /// Empty the model and begin anew: it was made from another chain.
     #[error("the model is as of commit {at} with hash {own}, but in stream {stream} that commit has hash {found}")]
     OtherChain {

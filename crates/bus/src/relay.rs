@@ -62,7 +62,7 @@ pub struct RelayOptions {
     pub read_back: bool,
     /// How many servers of a cluster keep a new stream: 1, 3 or 5.
     pub replicas: usize,
-    /// How long [`Relay::once`] tries to reach a server that does not answer.
+    /// How long [`Relay::compare`] and [`Relay::once`] try to reach a server that does not answer.
     pub patience: Duration,
 }
 
@@ -188,9 +188,18 @@ pub struct Relay {
     kept: Vec<Kept>,
 }
 
+/// What a round is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Round {
+    /// To know where the stream stands.
+    Compare,
+    /// To send what it does not have.
+    Send,
+}
+
 /// How sending went.
 enum Sent {
-    /// All that the ledger has is acknowledged.
+    /// All that the ledger has is acknowledged; all that was sent, if it was stopped.
     All,
     /// Something is unknown: heads have to be compared.
     Doubt(BoxError),
@@ -213,16 +222,34 @@ impl Relay {
         }
     }
 
-    /// Publishes what the stream does not have yet, and returns when all that the ledger had is acknowledged.
+    /// From now on [`Relay::compare`] and [`Relay::once`] try for so long to reach a server that does not answer.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.options.patience = patience;
+    }
+
+    /// Finds the stream, made if there is none, and compares its head with the ledger's; publishes nothing. Who
+    /// records into the ledger calls this first: what is recorded behind a ledger that was rolled back makes it
+    /// another chain than its stream.
+    ///
+    /// # Errors
+    /// As [`Relay::once`].
+    pub fn compare(&mut self, stop: &Stop) -> Result<Relayed, RelayError> {
+        let (bus, patience) = (self.bus.clone(), self.options.patience);
+        bus.block_on(self.work(Round::Compare, Some(patience), stop))
+    }
+
+    /// Publishes what the stream does not have yet, and returns when all that the ledger had is acknowledged, or it
+    /// is stopped.
     ///
     /// # Errors
     /// [`RelayError`]; a server that does not answer is tried again for as long as the options say.
-    pub fn once(&mut self) -> Result<Relayed, RelayError> {
+    pub fn once(&mut self, stop: &Stop) -> Result<Relayed, RelayError> {
         let (bus, patience) = (self.bus.clone(), self.options.patience);
-        bus.block_on(self.work(Some(patience), &Stop::new()))
+        bus.block_on(self.work(Round::Send, Some(patience), stop))
     }
 
-    /// Publishes commits as they are recorded, until it is stopped. A server that does not answer is tried again
+    /// Publishes commits as they are recorded, until it is stopped; then what is under way is still acknowledged, and
+    /// the rest is left for the next time. A server that does not answer is tried again
     /// without end.
     ///
     /// # Errors
@@ -242,7 +269,7 @@ impl Relay {
         let mut connected = self.bus.connected();
         connected.mark_unchanged();
         loop {
-            let relayed = self.work(None, stop).await?;
+            let relayed = self.work(Round::Send, None, stop).await?;
             if stop.is_told() {
                 return Ok(relayed);
             }
@@ -258,13 +285,13 @@ impl Relay {
 
     /// One round, from wherever the stream is to the ledger's head. Without `patience` a silent server is tried
     /// until the stop.
-    async fn work(&mut self, patience: Option<Duration>, stop: &Stop) -> Result<Relayed, RelayError> {
+    async fn work(&mut self, round: Round, patience: Option<Duration>, stop: &Stop) -> Result<Relayed, RelayError> {
         let mut since = Instant::now();
         let mut wait = FIRST_WAIT;
         let mut fruitless = 0;
         let mut best = CommitNumber::ZERO;
         loop {
-            let trouble = match self.advance().await {
+            let trouble = match self.advance(round, stop).await {
                 Ok(Sent::All) => return Ok(self.report()),
                 Ok(Sent::Doubt(source)) => {
                     let at = self.place.as_ref().map_or(CommitNumber::ZERO, |(_, at)| *at);
@@ -276,6 +303,7 @@ impl Relay {
                     tracing::warn!(error = %source, "commits were not acknowledged; comparing heads");
                     Trouble::Refused { doing: "take a commit", source }
                 }
+                Err(error @ RelayError::Server(Trouble::NoJetStream)) => return Err(error),
                 Err(RelayError::Server(trouble)) => {
                     if matches!(trouble, Trouble::Refused { .. }) {
                         fruitless = FRUITLESS;
@@ -307,28 +335,28 @@ impl Relay {
         Relayed { published: self.published, head, stream, generation, kept: self.kept.clone() }
     }
 
-    async fn advance(&mut self) -> Result<Sent, RelayError> {
+    async fn advance(&mut self, round: Round, stop: &Stop) -> Result<Sent, RelayError> {
         let place = self.place.clone().filter(|_| !self.in_doubt);
         let (commits, mut at) = match place {
             Some(place) => place,
             None => {
                 self.is_linked = false;
-                self.compare().await?
+                self.find().await?
             }
         };
         self.in_doubt = false;
         self.place = Some((commits.clone(), at));
         self.reader.refresh()?;
-        if self.reader.head().commit <= at {
+        if round == Round::Compare || self.reader.head().commit <= at {
             return Ok(Sent::All);
         }
-        let sent = self.send(&commits, &mut at).await;
+        let sent = self.send(&commits, &mut at, stop).await;
         self.place = Some((commits, at));
         sent
     }
 
     /// Finds the stream and the last commit that it shares with the ledger.
-    async fn compare(&mut self) -> Result<(Commits, CommitNumber), RelayError> {
+    async fn find(&mut self) -> Result<(Commits, CommitNumber), RelayError> {
         let (found, needed) = (self.bus.max_payload(), MAX_FRAME_BYTES + MESSAGE_OVERHEAD);
         if found < needed {
             return Err(RelayError::MaxPayload { found, needed });
@@ -380,7 +408,7 @@ impl Relay {
     }
 
     /// Sends what follows `at`, which moves on with each acknowledgement.
-    async fn send(&mut self, commits: &Commits, at: &mut CommitNumber) -> Result<Sent, RelayError> {
+    async fn send(&mut self, commits: &Commits, at: &mut CommitNumber, stop: &Stop) -> Result<Sent, RelayError> {
         let mut frames = self.reader.frames(at.next());
         let mut connected = self.bus.connected();
         connected.mark_unchanged();
@@ -388,7 +416,7 @@ impl Relay {
         let doubt = loop {
             let mut failed = None;
             let window = if self.is_linked { WINDOW } else { 1 };
-            while under_way.len() < window {
+            while under_way.len() < window && !stop.is_told() {
                 let Some(frame) = frames.next() else { break };
                 let frame = match frame {
                     Ok(frame) => frame,

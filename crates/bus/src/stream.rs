@@ -77,12 +77,14 @@ impl Bus {
     }
 
     async fn streams(&self) -> Result<Vec<(LedgerId, u32)>, Trouble> {
-        let names: Vec<String> = self
-            .context()
-            .stream_names()
-            .try_collect()
-            .await
-            .map_err(|error| Trouble::of("list its streams", told(&error).as_ref(), error))?;
+        let names: Vec<String> = self.context().stream_names().try_collect().await.map_err(|error| {
+            if self.has_streams() {
+                Trouble::of("list its streams", told(&error).as_ref(), error)
+            } else {
+                // In a cluster another server may have answered; here none did.
+                Trouble::NoJetStream
+            }
+        })?;
         Ok(names.iter().filter_map(|name| parse(name)).collect())
     }
 

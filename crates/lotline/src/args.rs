@@ -11,6 +11,49 @@ A batch is named ITEM/CODE, ITEM/CODE@ISSUER where a supplier gave the code, wit
 a code; by its bare code where that fits only one batch; or as GS1 writes it: (01)04012345678901(10)L42, a \
 Digital Link, an EPC or GDST URN.";
 
+const SERVE: &str = "\
+It goes on until it is interrupted (Ctrl-C, or the termination signal), and then ends with everything that it
+answered recorded, saved and, if the server answers, published; interrupted twice it ends at once.
+
+Commands on the standard input are answered as `submit` answers them. While its input is open it alone records
+in the folder. When the input ends, or there is none (under systemd it is /dev/null), it lets go of that:
+`submit` and `capture` may then record in the folder, one at a time, and this process follows them.
+
+Exit codes tell how the service ended, not what became of single commands:
+  0  it was asked to end
+  2  --nats is no address
+  4  the folder is in use, or the NATS server cannot be used at the start; one that goes away later is waited for
+  5  the ledger is damaged, was rolled back behind its stream, or is recorded in by somebody else, too
+  6  a newer program wrote the folder
+  7  a file or disk failed: full, read-only, gone";
+
+const RELAY: &str = "\
+It reads the ledger beside whoever records in it, and keeps nothing itself: where it goes on follows from
+comparing the stream's last commit with the ledger's. A stream that differs from the ledger, or has lost a
+commit, is kept, and the next generation is started beside it. A stream that is ahead of the ledger means that
+an older copy of the folder was put back: nothing is written then, unless --catch-up says so.
+
+Exit codes:
+  0  it was asked to end; with --once, all is published
+  2  --dir names no data folder, or --nats is no address
+  4  the NATS server cannot be used at the start, or refuses; one that goes away later is waited for
+  5  the stream is ahead of the ledger or was written to by somebody else, or the ledger is damaged
+  6  a newer program wrote the folder
+  7  a file or disk failed: full, read-only, gone";
+
+const PROJECTOR: &str = "\
+Each commit's number, bytes and hash are checked. What is saved names the commit that it is as of, so that after
+whatever end only the commits behind that one are applied.
+
+Exit codes:
+  0  it was asked to end, or has come to --until
+  2  --nats is no address, several ledgers have streams and none is named, or the folder is another ledger's
+  4  the folder is in use, the ledger has no stream yet, or the NATS server cannot be used at the start; one
+     that goes away later is waited for
+  5  the chain is broken at the commit named, or the folder was built from another chain
+  6  a newer program wrote a commit
+  7  a file or disk failed: full, read-only, gone";
+
 /// Batch traceability: records what happened to batches, and answers where they came from, where they
 /// went, how much of them is where, and what a recall must bring back.
 #[derive(Debug, Parser)]
@@ -47,11 +90,15 @@ pub enum Command {
     Verify(Verify),
     /// Delete the read models and build them again from the ledger.
     Rebuild(Rebuild),
-    /// Keep the read models up to date with the ledger, and relay it to a NATS stream.
+    /// Record what comes on the standard input, keep the read models up to date, and relay to a NATS stream: all in
+    /// one process.
+    #[command(after_help = SERVE)]
     Serve(Serve),
     /// Publish the ledger's commits to a NATS stream, byte for byte.
+    #[command(after_help = RELAY)]
     Relay(Relay),
-    /// Build a read model from a NATS stream alone.
+    /// Build a read model from a NATS stream alone, and keep it up to date.
+    #[command(after_help = PROJECTOR)]
     Projector(Projector),
 }
 
@@ -287,7 +334,7 @@ pub struct Rebuild {
 /// `serve`.
 #[derive(Debug, Args)]
 pub struct Serve {
-    /// Relay to this NATS server, such as nats://localhost:4222. Without one the service ends with its input.
+    /// Relay to this NATS server, such as nats://localhost:4222.
     #[arg(long, value_name = "URL")]
     pub nats: Option<String>,
     /// Of which data.
@@ -304,6 +351,14 @@ pub struct Relay {
     /// Publish what is there, and end.
     #[arg(long)]
     pub once: bool,
+    /// Read the whole stream back first, and compare it with the ledger: where it has lost or damaged a commit, a new
+    /// generation is started beside it. Without it the last commits alone are compared.
+    #[arg(long)]
+    pub read_back: bool,
+    /// If the stream is ahead of the ledger, append its commits to the ledger first, each verified. The keyring of
+    /// sealed values is not in the stream.
+    #[arg(long)]
+    pub catch_up: bool,
     /// Of which data.
     #[command(flatten)]
     pub folder: Folder,
@@ -334,6 +389,9 @@ pub struct Projector {
     /// End when this commit is applied; without it, when interrupted.
     #[arg(long, value_name = "COMMIT")]
     pub until: Option<u64>,
+    /// Save after so many commits; after five seconds in any case.
+    #[arg(long, value_name = "COMMITS", default_value_t = 4096, value_parser = clap::value_parser!(u64).range(1..))]
+    pub save_every: u64,
     /// Where to keep it.
     #[command(flatten)]
     pub folder: Folder,

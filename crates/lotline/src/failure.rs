@@ -20,9 +20,10 @@ pub enum Exit {
     Usage = 2,
     /// Input that cannot be read: malformed, a unit that is none, a code that fits several batches.
     Input = 3,
-    /// Somebody else has the data folder open, or the clock has to be looked at: try again later.
+    /// Somebody else has the data folder open, the clock has to be looked at, or the NATS server cannot be used as it
+    /// is: try again later.
     Busy = 4,
-    /// Stored bytes are not what was written.
+    /// Stored bytes are not what was written; nor are those of a stream that differs from its ledger.
     Damage = 5,
     /// A newer program wrote it.
     Newer = 6,
@@ -37,8 +38,9 @@ Exit codes:
   1  a business no: an intent was rejected, an id came again with other content, nothing is known of it
   2  the command line was not understood, or names no data folder
   3  bad input: malformed, unknown unit, no offset, a code that fits several batches …
-  4  the data folder is in use by another process, or the clock has to be looked at: try again later
-  5  damage: stored bytes are not what was written
+  4  the data folder is in use by another process, the clock has to be looked at, or the NATS server cannot
+     be used as it is: try again later
+  5  damage: stored bytes, or those of a stream, are not what was written
   6  written by a newer version of this program
   7  a file or disk failed: full, read-only, gone";
 
@@ -242,9 +244,15 @@ impl From<lotline_projections::OpenError> for Failure {
     fn from(error: lotline_projections::OpenError) -> Self {
         let exit = match &error {
             lotline_projections::OpenError::InUse(_) => Exit::Busy,
+            lotline_projections::OpenError::OtherLedger { .. } => Exit::Usage,
             _ => Exit::Disk,
         };
-        Self::new(exit, error.to_string()).because(error)
+        let advice = (exit == Exit::Usage).then_some("name another folder with --dir; nothing was changed");
+        let failure = Self::new(exit, error.to_string()).because(error);
+        match advice {
+            Some(advice) => failure.advice(advice),
+            None => failure,
+        }
     }
 }
 

@@ -1,14 +1,16 @@
 //! The commands that work with a NATS server, and the service that is all of it in one process.
 
+mod input;
+mod serve;
+
 use std::io::Write;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use lotline_bus::{
-    Bus, BusOptions, Cursor, Model, ProjectError, ProjectOptions, Relay, RelayError, RelayOptions, Relayed, Stop,
+    Bus, BusOptions, Checkpoints, ConnectError, Cursor, Model, ProjectError, ProjectOptions, Relay, RelayError,
+    RelayOptions, Relayed, Stop, Trouble,
 };
 use lotline_domain::time::CommitNo;
-use lotline_ledger::{CommitHash, CommitNumber, Frame, LedgerId, Reader};
+use lotline_ledger::{CommitHash, CommitNumber, Frame, LedgerId, Options, ReadError, Writer};
 use lotline_projections::{LedgerId as ModelLedger, ReadModel, ReadModelKind};
 use tracing_subscriber::EnvFilter;
 
@@ -16,7 +18,8 @@ use crate::args;
 use crate::failure::{Exit, Failure};
 use crate::folder::{self, Folder};
 use crate::print::finished;
-use crate::submit;
+
+pub use serve::serve;
 
 /// Connects, and sends the connection's events to the standard error: `RUST_LOG` says which.
 fn connect(url: &str, name: &str) -> Result<Bus, Failure> {
@@ -25,7 +28,25 @@ fn connect(url: &str, name: &str) -> Result<Bus, Failure> {
     // Somebody may have set up a log before.
     let _ = log.try_init();
     let options = BusOptions { name: format!("lotline {name}"), ..BusOptions::default() };
-    Bus::connect(url, &options).map_err(|error| Failure::new(Exit::Busy, error.to_string()).because(error))
+    Bus::connect(url, &options).map_err(|error| {
+        let (exit, advice) = match &error {
+            ConnectError::Address { .. } => (Exit::Usage, None),
+            ConnectError::Server { .. } => (Exit::Busy, Some("start the server, or correct --nats")),
+            ConnectError::Credentials { .. } => (Exit::Usage, None),
+            ConnectError::Thread(_) => (Exit::Disk, None),
+        };
+        let failure = Failure::new(exit, error.to_string()).because(error);
+        match advice {
+            Some(advice) => failure.advice(advice),
+            None => failure,
+        }
+    })
+}
+
+/// Told when the process is asked to end.
+fn interrupted() -> Result<Stop, Failure> {
+    Stop::when_interrupted()
+        .map_err(|error| Failure::new(Exit::Disk, "the signals to end cannot be waited for").because(error))
 }
 
 /// `relay`.
@@ -33,28 +54,111 @@ fn connect(url: &str, name: &str) -> Result<Bus, Failure> {
 /// # Errors
 /// Where the ledger cannot be read, or the stream must not be gone on with.
 pub fn relay(asked: &args::Relay) -> Result<Exit, Failure> {
-    let reader = Folder::new(&asked.folder.dir).reader()?;
+    let folder = Folder::new(&asked.folder.dir);
+    let reader = folder.reader()?;
+    let stop = interrupted()?;
     let bus = connect(&asked.nats, "relay")?;
-    let stop = Stop::new();
-    bus.stop_when_interrupted(&stop);
-    let mut relay = Relay::new(&bus, reader, RelayOptions::default());
-    let relayed = if asked.once { relay.once() } else { relay.run(&stop) };
+    let options = RelayOptions { read_back: asked.read_back, ..RelayOptions::default() };
+    let mut relay = Relay::new(&bus, reader.clone(), options.clone());
+    match relay.compare(&stop) {
+        Err(RelayError::Ahead { ledger, in_stream, .. }) if asked.catch_up => {
+            catch_up(&folder, &bus, ledger, in_stream, &stop)?;
+            reader.refresh()?;
+            relay = Relay::new(&bus, reader, options);
+        }
+        compared => drop(compared.map_err(stopped)?),
+    }
+    let relayed = if asked.once { relay.once(&stop) } else { relay.run(&stop) };
     let relayed = relayed.map_err(stopped)?;
     finished(writeln!(std::io::stdout(), "{}", words(&relayed)))?;
+    if asked.once && stop.is_told() {
+        return Err(
+            Failure::new(Exit::Busy, "interrupted before all was published").advice("the next time goes on there")
+        );
+    }
     Ok(Exit::Done)
 }
 
+/// A ledger that takes the commits of its own stream.
+struct Copy(Writer);
+
+impl Model for Copy {
+    type Error = Failure;
+
+    fn cursor(&self) -> Cursor {
+        let head = self.0.head();
+        Cursor { ledger: head.ledger, commit: head.commit, hash: head.hash }
+    }
+
+    fn apply(&mut self, frame: &Frame, _: CommitHash) -> Result<(), Failure> {
+        self.0.append_frame(frame.bytes())?;
+        Ok(())
+    }
+
+    /// Each commit was durable when it was appended.
+    fn save(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+/// Appends to a ledger that was rolled back what its stream has beyond it.
+fn catch_up(folder: &Folder, bus: &Bus, ledger: LedgerId, until: CommitNumber, stop: &Stop) -> Result<(), Failure> {
+    let mut copy = Copy(Writer::open(Folder::storage(), folder.ledger(), Options::default())?);
+    let from = copy.cursor().commit;
+    let options =
+        ProjectOptions { name: "lotline-catch-up".to_owned(), until: Some(until), ..ProjectOptions::default() };
+    let projected = bus.project(&mut copy, &options, stop).map_err(broken);
+    let closed = copy.0.close();
+    let projected = projected?;
+    closed?;
+    eprintln!(
+        "note: the ledger {ledger} ended with commit {from}; {} commits were appended to it from its stream, up to {}. \
+         The keyring is not in the stream: copy a newer one into {}, if there is one",
+        projected.applied,
+        projected.cursor.commit,
+        folder.ledger().display()
+    );
+    Ok(())
+}
+
 fn stopped(error: RelayError) -> Failure {
-    let exit = match &error {
-        RelayError::Ahead { .. } | RelayError::Differs(_) | RelayError::Fenced(_) => Exit::Damage,
-        RelayError::Ledger(_) => Exit::Damage,
-        RelayError::MaxPayload { .. } | RelayError::Server(_) => Exit::Busy,
+    let (exit, advice) = match &error {
+        RelayError::Ahead { .. } => {
+            (Exit::Damage, Some("`lotline relay --catch-up` appends the stream's commits to the ledger, each verified"))
+        }
+        RelayError::Differs(_) => (Exit::Damage, None),
+        RelayError::Fenced(_) => (
+            Exit::Damage,
+            Some(
+                "two processes record into copies of one ledger: find the other one; started again, a new generation is begun",
+            ),
+        ),
+        RelayError::Ledger(ReadError::NewerFormat(_)) => (Exit::Newer, None),
+        RelayError::Ledger(ReadError::Io(_)) => (Exit::Disk, None),
+        RelayError::Ledger(ReadError::Damaged(_)) => (Exit::Damage, Some("run `lotline verify` for the whole picture")),
+        RelayError::MaxPayload { .. } => (Exit::Busy, None),
+        RelayError::Server(trouble) => (Exit::Busy, advice_on(trouble)),
     };
-    Failure::new(exit, error.to_string()).because(error)
+    failure(exit, error, advice)
+}
+
+fn advice_on(trouble: &Trouble) -> Option<&'static str> {
+    matches!(trouble, Trouble::NoJetStream).then_some("start it with JetStream, as deploy/nats/lotline.conf does")
+}
+
+fn failure(exit: Exit, error: impl std::error::Error + Send + Sync + 'static, advice: Option<&str>) -> Failure {
+    let failure = Failure::new(exit, error.to_string()).because(error);
+    match advice {
+        Some(advice) => failure.advice(advice),
+        None => failure,
+    }
 }
 
 fn words(relayed: &Relayed) -> String {
     let Relayed { published, head, stream, generation, kept } = relayed;
+    if stream.is_empty() {
+        return "0 commits published; no stream was reached".to_owned();
+    }
     let mut text =
         format!("{published} commits published; stream {stream} (generation {generation}) is at commit {head}");
     for kept in kept {
@@ -97,113 +201,81 @@ pub fn projector(asked: &args::Projector) -> Result<Exit, Failure> {
         args::Kind::Inventory => ReadModelKind::Inventory,
         args::Kind::Recall => ReadModelKind::Recall,
     };
+    let stop = interrupted()?;
     let bus = connect(&asked.nats, kind.word())?;
     let ledger = ledger(&bus, asked.ledger.as_deref())?;
     let folder = Folder::new(&asked.folder.dir).model(kind);
-    let mut model = Fed(ReadModel::open(&folder, kind, ModelLedger(*ledger.as_bytes()))?);
+    let mut model = Fed(ReadModel::open_own(&folder, kind, ModelLedger(*ledger.as_bytes()))?);
     if let Some(doubt) = model.0.doubt() {
         eprintln!("note: the {} model is built anew: {doubt}", kind.word());
     }
-    let stop = Stop::new();
-    bus.stop_when_interrupted(&stop);
-    let until = asked.until.map(CommitNumber::new);
-    let options = ProjectOptions { name: format!("lotline-{}", kind.word()), until, ..ProjectOptions::default() };
+    let CommitNo(from) = model.0.cursor().number;
+    eprintln!("{} of ledger {ledger}: {from} commits are kept, going on behind them", kind.word());
+    let options = ProjectOptions {
+        name: format!("lotline-{}", kind.word()),
+        until: asked.until.map(CommitNumber::new),
+        checkpoints: Checkpoints { commits: asked.save_every, ..Checkpoints::default() },
+        ..ProjectOptions::default()
+    };
     let projected = bus.project(&mut model, &options, &stop).map_err(broken)?;
     let CommitNo(commit) = model.0.cursor().number;
-    let text = format!(
-        "{:<10} as of commit {commit}, digest {}; {} commits applied",
-        kind.word(),
-        model.0.digest(),
-        projected.applied
-    );
+    let applied = match projected.applied {
+        0 => "0 commits applied".to_owned(),
+        count => format!("{count} commits applied, {} to {commit}", from + 1),
+    };
+    let text = format!("{:<10} as of commit {commit}, digest {}; {applied}", kind.word(), model.0.digest());
     finished(writeln!(std::io::stdout(), "{text}"))?;
     Ok(Exit::Done)
 }
 
 /// The ledger that is meant: the only one that has a stream on the server, if none is named.
 fn ledger(bus: &Bus, named: Option<&str>) -> Result<LedgerId, Failure> {
-    let there = bus.ledgers().map_err(|error| Failure::new(Exit::Busy, error.to_string()).because(error))?;
-    let listed = || there.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let there = bus.ledgers().map_err(|error| {
+        let advice = advice_on(&error);
+        failure(Exit::Busy, error, advice)
+    })?;
+    let listed = there.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     match (named, &there[..]) {
-        (Some(named), _) => there.iter().find(|ledger| ledger.to_string() == named).copied().ok_or_else(|| {
-            Failure::new(Exit::No, format!("ledger {named} has no stream on this server"))
-                .advice(format!("there are: {}", listed()))
-        }),
-        (None, [only]) => Ok(*only),
-        (None, []) => {
-            Err(Failure::new(Exit::No, "no ledger has a stream on this server").advice("start `lotline relay` first"))
+        (Some(named), _) if named.len() != 32 || !named.bytes().all(|digit| digit.is_ascii_hexdigit()) => {
+            Err(Failure::new(Exit::Usage, format!("--ledger {named} is no id of a ledger, which has 32 hex digits")))
         }
+        (Some(named), _) => {
+            let found = there.iter().find(|ledger| ledger.to_string().eq_ignore_ascii_case(named)).copied();
+            found.ok_or_else(|| {
+                let failure = Failure::new(Exit::Busy, format!("ledger {named} has no stream on this server"));
+                if there.is_empty() {
+                    failure.advice(RELAY_FIRST)
+                } else {
+                    failure.advice(format!("there are: {listed}"))
+                }
+            })
+        }
+        (None, [only]) => Ok(*only),
+        (None, []) => Err(Failure::new(Exit::Busy, "no ledger has a stream on this server").advice(RELAY_FIRST)),
         (None, _) => Err(Failure::new(Exit::Usage, "several ledgers have streams on this server")
-            .advice(format!("name one with --ledger: {}", listed()))),
+            .advice(format!("name one with --ledger: {listed}"))),
     }
 }
+
+const RELAY_FIRST: &str = "start `lotline relay` or `lotline serve --nats` first";
 
 fn broken(error: ProjectError<Failure>) -> Failure {
-    let exit = match &error {
-        ProjectError::Broken(_) | ProjectError::OtherChain { .. } | ProjectError::Apply { .. } => Exit::Damage,
-        ProjectError::Save(_) => Exit::Disk,
-        _ => Exit::Busy,
+    let (exit, advice) = match &error {
+        ProjectError::Broken(_) => (
+            Exit::Damage,
+            Some("what came before is saved; `lotline relay --read-back` starts a new generation of the stream"),
+        ),
+        ProjectError::OtherChain { .. } => (
+            Exit::Damage,
+            Some(
+                "the ledger's stream was begun anew from another history: look into why, then name an empty folder with --dir",
+            ),
+        ),
+        ProjectError::NewerFormat { .. } => (Exit::Newer, Some("use a newer version of this program")),
+        ProjectError::Apply { source, .. } => (source.exit(), None),
+        ProjectError::Save(source) => (source.exit(), None),
+        ProjectError::Server(trouble) => (Exit::Busy, advice_on(trouble)),
+        ProjectError::NoStream { .. } | ProjectError::Behind { .. } | ProjectError::Ends { .. } => (Exit::Busy, None),
     };
-    Failure::new(exit, error.to_string()).because(error)
-}
-
-/// How often the read models look whether they have to end.
-const LOOK: Duration = Duration::from_millis(200);
-
-/// `serve`: one process records what comes in on its standard input, keeps the three read models up to date, and
-/// relays to a NATS server where one is named. Without one it ends with its input.
-///
-/// # Errors
-/// Where another process records in the folder, or one of its parts has to stop.
-pub fn serve(asked: &args::Serve) -> Result<Exit, Failure> {
-    let folder = Folder::new(&asked.folder.dir);
-    let handler = folder.handler(None)?;
-    let reader = handler.reader();
-    let bus = asked.nats.as_deref().map(|url| connect(url, "serve")).transpose()?;
-    let stop = Stop::new();
-    let done = AtomicBool::new(false);
-    let exit = std::thread::scope(|scope| {
-        let models = scope.spawn(|| keep_models(&folder, &reader, &done));
-        let relay = bus.as_ref().map(|bus| {
-            bus.stop_when_interrupted(&stop);
-            scope.spawn(|| {
-                let relayed = Relay::new(bus, reader.clone(), RelayOptions::default()).run(&stop).map_err(stopped);
-                if let Err(failure) = &relayed {
-                    eprintln!("lotline: the relay stopped: {failure}");
-                }
-                relayed
-            })
-        });
-        let answered = submit::lines(&handler, std::io::stdin().lock(), None, None);
-        // With a relay the service goes on until it is asked to end.
-        let relayed = relay.map(|relay| relay.join().expect("the relay does not panic")).transpose();
-        done.store(true, Ordering::Relaxed);
-        let kept = models.join().expect("the read models do not panic");
-        let exit = answered?;
-        if let Some(relayed) = relayed? {
-            eprintln!("{}", words(&relayed));
-        }
-        kept.map(|()| exit)
-    });
-    let closed = handler.close();
-    let exit = exit?;
-    closed?;
-    Ok(exit)
-}
-
-/// Keeps the three read models up to date until it is told that all is done.
-fn keep_models(folder: &Folder, reader: &Reader, done: &AtomicBool) -> Result<(), Failure> {
-    let mut models = ReadModelKind::ALL
-        .into_iter()
-        .map(|kind| folder.up_to_date(kind, reader))
-        .collect::<Result<Vec<ReadModel>, _>>()?;
-    loop {
-        let ending = done.load(Ordering::Relaxed);
-        folder::catch_up(&mut models, reader)?;
-        if ending {
-            return models.iter_mut().try_for_each(|model| Ok(model.save()?));
-        }
-        let seen = models.iter().map(|model| model.cursor().number.0).min().unwrap_or(0);
-        reader.wait_beyond(CommitNumber::new(seen), LOOK)?;
-    }
+    failure(exit, error, advice)
 }

@@ -90,6 +90,13 @@ impl std::fmt::Display for Link {
     }
 }
 
+/// What to do with pages of another ledger.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Strangers {
+    Clear,
+    Refuse,
+}
+
 /// How much may be applied between two saves. What was not saved is applied again after a restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Checkpoints {
@@ -146,10 +153,25 @@ impl ReadModel {
     /// # Errors
     /// [`OpenError`] when the folder is in use or cannot be used.
     pub fn open(folder: &Path, kind: ReadModelKind, ledger: LedgerId) -> Result<Self, OpenError> {
+        Self::open_as(folder, kind, ledger, Strangers::Clear)
+    }
+
+    /// The same, but pages of another ledger are left as they are: for a folder that no ledger stands beside.
+    ///
+    /// # Errors
+    /// [`OpenError::OtherLedger`], and those of [`ReadModel::open`].
+    pub fn open_own(folder: &Path, kind: ReadModelKind, ledger: LedgerId) -> Result<Self, OpenError> {
+        Self::open_as(folder, kind, ledger, Strangers::Refuse)
+    }
+
+    fn open_as(folder: &Path, kind: ReadModelKind, ledger: LedgerId, strangers: Strangers) -> Result<Self, OpenError> {
         let mut store = Store::take(folder)?;
         let mut model = match load::load(&mut store, kind, ledger) {
             Ok(Some(model)) => model,
             Ok(None) => Self::in_memory(kind, ledger),
+            Err(Doubt::OtherLedger { found }) if strangers == Strangers::Refuse => {
+                return Err(OpenError::OtherLedger { folder: folder.to_owned(), found });
+            }
             Err(doubt) => {
                 store.clear()?;
                 Self { doubt: Some(doubt), ..Self::in_memory(kind, ledger) }

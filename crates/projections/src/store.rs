@@ -108,6 +108,14 @@ pub enum OpenError {
     /// Another process, or another part of this one, has it open.
     #[error("{} is in use by another process; stop that one or ask it", .0.display())]
     InUse(PathBuf),
+    /// It holds the read model of another ledger, and was not to be thrown away.
+    #[error("{} holds the read model of ledger {found}", folder.display())]
+    OtherLedger {
+        /// Which folder.
+        folder: PathBuf,
+        /// Whose it is.
+        found: crate::cursor::LedgerId,
+    },
     /// The folder cannot be made, read or cleared.
     #[error("{} cannot be used as the folder of a read model", folder.display())]
     Folder {

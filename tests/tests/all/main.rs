@@ -1,5 +1,12 @@
 //! One integration-test binary; one module per subject.
 
+mod bus_damage;
+mod bus_input;
+mod bus_projectors;
+mod bus_relay;
+mod bus_serve;
+mod bus_server;
+mod bus_wire;
 mod cli_answers;
 mod cli_binary;
 mod cli_demo;

@@ -1,13 +1,13 @@
 //! One projector at work.
 
 use std::error::Error;
+use std::time::Duration;
 
 use async_nats::jetstream::consumer::pull::{Config, Stream as Messages};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, ReplayPolicy};
 use async_nats::jetstream::stream::ConsumerErrorKind;
 use futures_util::StreamExt;
-use lotline_ledger::{CommitHash, CommitNumber, Frame, Head};
-use std::time::Duration;
+use lotline_ledger::{CommitHash, CommitNumber, Frame, FrameError, Head};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{ChainBroken, Found, ProjectError, ProjectOptions, Projected, head_of};
@@ -165,10 +165,9 @@ impl<'a, M: Model> Feed<'a, M> {
             if end < cursor.commit {
                 return Err(ProjectError::Behind { stream, at: cursor.commit, end });
             }
-            return Err(broken(commits, cursor.commit, cursor.hash, Found::Nothing { up_to: end }).into());
+            return Err(unfit(commits, cursor.commit, cursor.hash, Found::Nothing { up_to: end }));
         };
-        let frame =
-            Frame::decode(bytes).map_err(|error| broken(commits, cursor.commit, cursor.hash, Found::Damaged(error)))?;
+        let frame = Frame::decode(bytes).map_err(|error| unfit(commits, cursor.commit, cursor.hash, error.into()))?;
         let found = frame.hash();
         if found != cursor.hash || frame.header().ledger != cursor.ledger {
             let stream = commits.name.clone();
@@ -279,7 +278,7 @@ impl<'a, M: Model> Feed<'a, M> {
             },
             None => Found::Nothing { up_to },
         };
-        Err(broken(commits, expected, head.hash, found).into())
+        Err(unfit(commits, expected, head.hash, found))
     }
 
     fn apply(&mut self, head: &mut Head, frame: &Frame, hash: CommitHash) -> Outcome<(), M> {
@@ -335,6 +334,8 @@ impl<'a, M: Model> Feed<'a, M> {
     fn save(&mut self) -> Outcome<(), M> {
         if self.unsaved.commits > 0 {
             self.model.save().map_err(ProjectError::Save)?;
+            let Cursor { commit, .. } = self.model.cursor();
+            tracing::info!(commit = commit.get(), commits = self.unsaved.commits, "saved");
             self.unsaved = Unsaved::default();
         }
         Ok(())
@@ -343,12 +344,17 @@ impl<'a, M: Model> Feed<'a, M> {
 
 /// Whether these bytes are the next link of the chain.
 fn check(head: &Head, bytes: Vec<u8>) -> Result<(Frame, CommitHash), Found> {
-    let frame = Frame::decode(bytes).map_err(Found::Damaged)?;
+    let frame = Frame::decode(bytes)?;
     head.check(frame.header()).map_err(Found::Other)?;
     let hash = frame.hash();
     Ok((frame, hash))
 }
 
-fn broken(commits: &Commits, at: CommitNumber, expected: CommitHash, found: Found) -> ChainBroken {
-    ChainBroken { stream: commits.name.clone(), at, expected, found }
+/// Why a projector cannot go on. What a newer program wrote is sound: its checksum was compared first.
+fn unfit<E: Error>(commits: &Commits, at: CommitNumber, expected: CommitHash, found: Found) -> ProjectError<E> {
+    let stream = commits.name.clone();
+    match found {
+        Found::Damaged(FrameError::Version { found }) => ProjectError::NewerFormat { stream, at, found },
+        found => ChainBroken { stream, at, expected, found }.into(),
+    }
 }

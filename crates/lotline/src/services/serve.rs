@@ -1,0 +1,145 @@
+//! `serve`: everything in one process.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use lotline_bus::{Bus, Relay, RelayOptions, Relayed, Stop};
+use lotline_ledger::Reader;
+use lotline_projections::{LedgerId, ReadModel, ReadModelKind};
+
+use super::input::Input;
+use super::{connect, interrupted, stopped, words};
+use crate::args;
+use crate::failure::{Exit, Failure};
+use crate::folder::{self, Folder};
+use crate::submit;
+
+/// How often the read models look for new commits.
+const LOOK: Duration = Duration::from_millis(50);
+/// So long after a commit the read models are saved, at the latest.
+const SAVED_WITHIN: Duration = Duration::from_secs(5);
+/// At the start a server may need a while until its streams are there.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// At the end nobody waits that long: what is not published then is next time.
+const LAST_PATIENCE: Duration = Duration::from_secs(5);
+
+/// `serve`: one process records what comes in on its standard input, keeps the three read models up to date, and
+/// relays to a NATS server where one is named, until it is asked to end.
+///
+/// # Errors
+/// Where another process records in the folder, or one of its parts has to stop.
+pub fn serve(asked: &args::Serve) -> Result<Exit, Failure> {
+    let stop = interrupted()?;
+    let folder = Folder::new(&asked.folder.dir);
+    let handler = folder.handler(None)?;
+    // As another process would read: it does not end with the handler.
+    let reader = folder.reader()?;
+    let bus = asked.nats.as_deref().map(|url| connect(url, "serve")).transpose()?;
+    // Before anything is recorded: behind a ledger that was rolled back it would make another chain.
+    let relay = bus.as_ref().map(|bus| compared(bus, &reader, &stop)).transpose()?;
+    let models = open(&folder, &reader)?;
+
+    let recorded = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let models = scope.spawn(|| or_stop(&stop, keep(models, &reader, &stop, &recorded)));
+        let relay = relay.map(|relay| scope.spawn(|| or_stop(&stop, publish(relay, &stop, &recorded))));
+        let answered = Input::new(&stop).and_then(|input| submit::lines(&handler, input, None, None));
+        let closed = handler.close().map_err(Failure::from);
+        let answered = or_stop(&stop, answered.and_then(|exit| closed.map(|()| exit)).and_then(only_own));
+        if !stop.is_told() {
+            eprintln!("note: the input has ended; other processes may record in {folder} now, and are followed");
+        }
+        while !stop.wait(Duration::from_secs(3_600)) {}
+        // All that was answered is durable now. What the others do last, they do with all of it.
+        recorded.store(true, Ordering::Release);
+        let relayed = relay.map(|relay| relay.join().expect("the relay does not panic")).transpose();
+        let kept = models.join().expect("the read models do not panic");
+        answered?;
+        if let Some(relayed) = relayed? {
+            eprintln!("{}", words(&relayed));
+        }
+        kept.map(|()| Exit::Done)
+    })
+}
+
+/// A part that cannot go on ends all of them.
+fn or_stop<T>(stop: &Stop, result: Result<T, Failure>) -> Result<T, Failure> {
+    if result.is_err() {
+        stop.now();
+    }
+    result
+}
+
+/// What became of single commands was told line by line. Only what ends the service is its own.
+fn only_own(exit: Exit) -> Result<(), Failure> {
+    match exit {
+        Exit::Disk | Exit::Damage | Exit::Newer => {
+            Err(Failure::new(exit, "nothing more can be recorded; the last answers say why"))
+        }
+        Exit::Done | Exit::No | Exit::Usage | Exit::Input | Exit::Busy => Ok(()),
+    }
+}
+
+fn compared(bus: &Bus, reader: &Reader, stop: &Stop) -> Result<Relay, Failure> {
+    let options = RelayOptions { patience: PATIENCE, ..RelayOptions::default() };
+    let mut relay = Relay::new(bus, reader.clone(), options);
+    relay.compare(stop).map_err(stopped)?;
+    Ok(relay)
+}
+
+/// Publishes until the stop, and then what was recorded until then.
+fn publish(mut relay: Relay, stop: &Stop, recorded: &AtomicBool) -> Result<Relayed, Failure> {
+    let relayed = relay.run(stop).map_err(stopped)?;
+    wait(recorded);
+    relay.set_patience(LAST_PATIENCE);
+    match relay.once(&Stop::new()) {
+        Ok(relayed) => Ok(relayed),
+        Err(lotline_bus::RelayError::Server(trouble)) => {
+            eprintln!("note: not everything could be published: {trouble}; it will be when the service runs again");
+            Ok(relayed)
+        }
+        Err(error) => Err(stopped(error)),
+    }
+}
+
+/// The read models of the folder, as far as they are kept.
+fn open(folder: &Folder, reader: &Reader) -> Result<Vec<ReadModel>, Failure> {
+    let ledger = LedgerId(*reader.ledger().as_bytes());
+    let models = ReadModelKind::ALL.into_iter().map(|kind| {
+        let mut model = ReadModel::open(&folder.model(kind), kind, ledger)?;
+        folder::check(&mut model, reader)?;
+        Ok(model)
+    });
+    models.collect()
+}
+
+/// Keeps the read models up to date until the stop, and at last with all that was recorded until then.
+fn keep(mut models: Vec<ReadModel>, reader: &Reader, stop: &Stop, recorded: &AtomicBool) -> Result<(), Failure> {
+    let mut unsaved_since: Option<Instant> = None;
+    loop {
+        reader.refresh()?;
+        folder::catch_up(&mut models, reader)?;
+        if models.iter().all(|model| model.unsaved_commits() == 0) {
+            unsaved_since = None;
+        } else if unsaved_since.get_or_insert_with(Instant::now).elapsed() >= SAVED_WITHIN {
+            save(&mut models)?;
+        }
+        if stop.wait(LOOK) {
+            wait(recorded);
+            reader.refresh()?;
+            folder::catch_up(&mut models, reader)?;
+            return save(&mut models);
+        }
+    }
+}
+
+fn save(models: &mut [ReadModel]) -> Result<(), Failure> {
+    models.iter_mut().try_for_each(|model| Ok(model.save()?))
+}
+
+/// Waits until nothing more is recorded.
+fn wait(recorded: &AtomicBool) {
+    while !recorded.load(Ordering::Acquire) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
