@@ -300,6 +300,9 @@ impl Settler<'_> {
         };
         for flow in settled.flows.iter().filter(|flow| flow.in_book()) {
             let Node::Place(from) = flow.from else { continue };
+            if self.book.place_kind(from) == PlaceKind::Sink {
+                continue;
+            }
             // What is emptied out of a container where that stands goes nowhere.
             if flow.stated.is_none()
                 && matches!(flow.to, Node::Place(to) if self.top(from, Key::end_of(flow.at)) == Some(to))

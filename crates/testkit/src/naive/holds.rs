@@ -124,7 +124,8 @@ impl Settled {
             let used_up = |to: &Node| matches!(to, Node::Slice(_, Place::Sink(Sink::Consumed)));
             let consumed = flow.kind == FlowKind::Consumed && (matches!(flow.to, Node::Run(_)) || used_up(&flow.to));
             let leaves = consumed || matches!(flow.kind, FlowKind::Shipped | FlowKind::Delivered);
-            if let (true, Node::Slice(batch, place)) = (leaves, &flow.from) {
+            let from_sink = matches!(&flow.from, Node::Slice(_, place) if place.is_sink());
+            if let (true, Node::Slice(batch, place)) = (leaves && !from_sink, &flow.from) {
                 let to = match &flow.to {
                     Node::Slice(_, to) => Some(to),
                     _ => None,
