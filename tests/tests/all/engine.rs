@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lotline_domain::book::{BatchIx, Book, Bounds};
+use lotline_domain::book::{BatchIx, Book, Bounds, EndKind};
 use lotline_domain::command::{Body, Mode, Recorded};
 use lotline_domain::fact::Event;
-use lotline_domain::id::{BatchRef, Place};
+use lotline_domain::id::{BatchRef, Place, Sink};
 use lotline_domain::quantity::Ratio;
 use lotline_domain::settle::Node;
 use lotline_domain::time::{CommitNo, Instant, Position, RecordedAt};
@@ -102,6 +102,47 @@ pub fn on_hand(question: &Question<'_>) -> BTreeMap<(String, String), SliceText>
         }
     }
     all
+}
+
+/// What settlement let in and out of a batch beyond what facts state, in its base unit: from and to nowhere,
+/// the differences of counts, suppliers that nobody named, and what mix models took out of vessels.
+pub fn beyond_facts(question: &Question<'_>, batch: BatchIx) -> Option<Ratio> {
+    let book = question.book();
+    let settled = question.settlement(batch);
+    let named = |node: Node| match node {
+        Node::Place(place) => Some(book.place(place)),
+        _ => None,
+    };
+    let unknown = lotline_domain::id::unknown_party();
+    let mut sum = Ratio::ZERO;
+    for flow in settled.flows.iter().filter(|flow| flow.in_book()) {
+        let (from, to) = (named(flow.from), named(flow.to));
+        let made_up = |place: &Option<Place>| match place {
+            Some(Place::Sink(Sink::Unexplained)) => true,
+            // An adjustment states its difference, a count does not.
+            Some(Place::Sink(Sink::Adjustment)) => flow.stated.is_none(),
+            _ => false,
+        };
+        let from_nobody =
+            matches!(flow.from, Node::Supply(party) if book.place(party) == Place::Party(unknown.clone()));
+        let states_supply = |stated| matches!(book.stated(stated).from.kind(), EndKind::Supply(_));
+        let came_back = matches!(from, Some(Place::Party(_))) && flow.stated.is_some_and(states_supply);
+        let value = settled.measure.value(flow.amount.unwrap_or(0));
+        if from_nobody || made_up(&from) {
+            sum = sum.add(value)?;
+        } else if made_up(&to) || came_back {
+            sum = sum.sub(value)?;
+        }
+    }
+    for vessel in vessels(question) {
+        let mixed = question.vessel(vessel);
+        let parts = mixed.draws.iter().flat_map(|draw| draw.parts.iter().chain(&draw.paid_later).copied());
+        let gone = mixed.cleaned.iter().map(|(fill, amount, _)| (*fill, *amount));
+        for (fill, amount) in parts.chain(gone).filter(|(fill, _)| mixed.fills[*fill].batch == batch) {
+            sum = sum.sub(mixed.fills[fill].in_base(amount)?)?;
+        }
+    }
+    Some(sum)
 }
 
 /// A trace as text.
