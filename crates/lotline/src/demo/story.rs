@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use chrono::{DateTime, FixedOffset};
-use lotline_domain::book::{BatchIx, PlaceKind};
+use lotline_domain::book::BatchIx;
 use lotline_domain::command::Amount as DomainAmount;
 use lotline_domain::fact::CleanGrade;
 use lotline_domain::id::{BatchId, BatchRef, EventId, Place};
