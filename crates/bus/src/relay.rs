@@ -303,7 +303,8 @@ impl Relay {
                     tracing::warn!(error = %source, "commits were not acknowledged; comparing heads");
                     Trouble::Refused { doing: "take a commit", source }
                 }
-                Err(error @ RelayError::Server(Trouble::NoJetStream)) => return Err(error),
+                // Later it may be an operator's slip, which must not end what goes on without a server.
+                Err(error @ RelayError::Server(Trouble::NoJetStream)) if self.place.is_none() => return Err(error),
                 Err(RelayError::Server(trouble)) => {
                     if matches!(trouble, Trouble::Refused { .. }) {
                         fruitless = FRUITLESS;

@@ -40,7 +40,12 @@ pub struct Server {
 impl Server {
     /// Starts one; `None` where there is none to start.
     pub fn start() -> Option<Self> {
-        Self::start_with(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/nats/lotline.conf"))
+        Self::start_with(&Self::deployed())
+    }
+
+    /// The configuration that is delivered.
+    pub fn deployed() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/nats/lotline.conf")
     }
 
     /// The same with another configuration.
@@ -71,6 +76,12 @@ impl Server {
             let port = told["nats"][0].as_str()?.rsplit(':').next()?.parse().ok()?;
             TcpStream::connect(("127.0.0.1", port)).is_ok().then_some(port)
         });
+    }
+
+    /// Starts it again with another configuration.
+    pub fn run_with(&mut self, config: &Path) {
+        self.config = config.to_owned();
+        self.run();
     }
 
     /// Ends it as an operator does; its files are complete then.

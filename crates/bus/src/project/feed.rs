@@ -100,7 +100,7 @@ impl<'a, M: Model> Feed<'a, M> {
                 Ok(()) => {}
                 // What stays away may come: the relay makes streams and fills them.
                 Err(
-                    error @ (ProjectError::Server(Trouble::Unreachable { .. })
+                    error @ (ProjectError::Server(Trouble::Unreachable { .. } | Trouble::NoJetStream)
                     | ProjectError::NoStream { .. }
                     | ProjectError::Behind { .. }),
                 ) => {
