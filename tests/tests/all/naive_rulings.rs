@@ -583,3 +583,14 @@ fn one_statement_fills_one_layer() {
     let draw = w.draw(20, "V", "X 1 @line");
     assert_eq!(content(&w, &draw)[0], ("A".to_owned(), "1/1000000000".to_owned()), "six tenths are most");
 }
+
+#[test]
+fn a_missing_flow_may_have_left_before_the_slice_was_empty() {
+    // Ruling 1: linked from every slice reached by then; the line was reached, though by the book it is empty.
+    let mut w = World::default();
+    w.receive(0, "A 10", "dock");
+    w.run(10, "1", "A 10 @dock", "F 10 @line");
+    w.ship(20, "SH1", "F 10 @line", "C1");
+    w.ship(30, "SH2", "F 5 @gate", "C2");
+    assert_eq!(w.slices("A"), "A@dock F@gate? F@line F@transit:SH1 F@transit:SH2?");
+}
