@@ -184,7 +184,7 @@ impl Settler<'_> {
                                 queue.push_back(((batch, Some(to)), flow.counts_from));
                             }
                             Node::Run(run) => {
-                                queue.extend(self.outputs_at(run, flow.stated, as_of));
+                                queue.extend(self.outputs_at(run, flow.stated, as_of, settlement));
                             }
                             _ => {}
                         }
@@ -267,7 +267,13 @@ impl Settler<'_> {
     }
 
     /// The slices that the outputs entered which an input of a run reaches, each from its own time on.
-    fn outputs_at(&self, run: RunIx, input: Option<FlowIx>, as_of: i64) -> Vec<((BatchIx, Option<PlaceIx>), i64)> {
+    fn outputs_at<'s>(
+        &self,
+        run: RunIx,
+        input: Option<FlowIx>,
+        as_of: i64,
+        settlement: &impl Fn(BatchIx) -> std::borrow::Cow<'s, Settlement>,
+    ) -> Vec<((BatchIx, Option<PlaceIx>), i64)> {
         let told = self.run(run, as_of);
         if !self.passes(told.kind) {
             return Vec::new();
@@ -275,8 +281,10 @@ impl Settler<'_> {
         let mut entered = Vec::new();
         for input in told.inputs.iter().filter(|leg| Some(leg.flow) == input) {
             for output in told.outputs.iter().filter(|output| told.connects(input, output)) {
-                if let EndKind::Place(place) = self.book.stated(output.flow).to.kind() {
-                    entered.push(((output.batch, Some(place)), output.at));
+                let EndKind::Place(place) = self.book.stated(output.flow).to.kind() else { continue };
+                entered.push(((output.batch, Some(place)), output.at));
+                if self.book.place_kind(place) == PlaceKind::Vessel {
+                    entered.extend(self.drawn_of(place, Some(output.flow), as_of, settlement));
                 }
             }
         }

@@ -144,6 +144,9 @@ pub(super) enum Done {
     Known(PlaceIx),
 }
 
+/// Up to this many links of one slice with all others each possible one is drawn.
+const LINKS_MAX: usize = 1 << 16;
+
 /// Below this many slices a linear look is faster than an index.
 const FEW: usize = 8;
 
@@ -330,7 +333,9 @@ impl<'s, 'b> Sweep<'s, 'b> {
 
     /// Possible links to what nothing explains, from every other slice of the batch reached by then (ruling 1).
     ///
-    /// What came to a slice leads to the first want that is not before it: later ones follow from there.
+    /// From each slice to each want that is not before something came to it. Where that would be very many
+    /// links, only to the first such want after each thing that came: what came then leads on from there, but
+    /// a hold, or a suspicion, that begins in between does not see the later ones.
     fn link_wants(&mut self) {
         let wanting: Vec<(PlaceIx, Vec<Want>)> = self.slices.iter_mut().filter_map(State::take_wants).collect();
         if wanting.is_empty() {
@@ -351,12 +356,14 @@ impl<'s, 'b> Sweep<'s, 'b> {
         }
         let places: Vec<PlaceIx> = self.slices.iter().map(|slice| slice.place).collect();
         for (wanting, wants) in &wanting {
+            let all = wants.len().saturating_mul(places.len()) <= LINKS_MAX;
             for from in places.iter().filter(|from| *from != wanting) {
                 let mut linked = Vec::new();
                 for moment in entered.get(from).into_iter().flatten() {
                     let later = wants.partition_point(|want| want.at < *moment);
                     let that_day = (0..later).filter(|at| wants[*at].latest >= *moment);
-                    linked.extend(that_day.chain((later < wants.len()).then_some(later)));
+                    let until = if all { wants.len() } else { wants.len().min(later + 1) };
+                    linked.extend(that_day.chain(later..until));
                 }
                 linked.sort_unstable();
                 linked.dedup();
