@@ -9,7 +9,7 @@ use crate::fact::{CleanGrade, RunKind};
 use crate::id::{HoldId, Sink};
 
 use super::master::deed_order;
-use super::{Contact, Exception, ExceptionKind, Key, Node, Settlement, Settler};
+use super::{Contact, Exception, ExceptionKind, Key, Node, Settled, Settlement, Settler};
 
 /// One hold and what it covers.
 #[derive(Debug, Clone)]
@@ -210,10 +210,13 @@ impl Settler<'_> {
         let mut entered = Vec::new();
         for (draw, _) in mixed.draws_of(fill).filter(|(_, contact)| *contact != Contact::Residue) {
             let draw = &mixed.draws[draw];
-            match self.book.stated(draw.flow).to.kind() {
-                EndKind::Place(place) => entered.push(((draw.batch, Some(place)), draw.at)),
-                // Drawn into a run, it lay nowhere but in the vessel.
-                _ => entered.push(((draw.batch, Some(vessel)), draw.at)),
+            // Drawn into a run, it lies nowhere but in the vessel.
+            entered.push(((draw.batch, Some(vessel)), draw.at));
+            let out = |flow: &&Settled| flow.stated == Some(draw.flow) && flow.from == Node::Place(vessel);
+            for flow in settlement(draw.batch).flows.iter().filter(out) {
+                if let Node::Place(place) = flow.to {
+                    entered.push(((draw.batch, Some(place)), flow.counts_from));
+                }
             }
         }
         entered
@@ -281,10 +284,14 @@ impl Settler<'_> {
         let mut entered = Vec::new();
         for input in told.inputs.iter().filter(|leg| Some(leg.flow) == input) {
             for output in told.outputs.iter().filter(|output| told.connects(input, output)) {
-                let EndKind::Place(place) = self.book.stated(output.flow).to.kind() else { continue };
-                entered.push(((output.batch, Some(place)), output.at));
-                if self.book.place_kind(place) == PlaceKind::Vessel {
-                    entered.extend(self.drawn_of(place, Some(output.flow), as_of, settlement));
+                let out = |flow: &&Settled| flow.stated == Some(output.flow) && flow.from == Node::Run(run);
+                for flow in settlement(output.batch).flows.iter().filter(out) {
+                    let Node::Place(place) = flow.to else { continue };
+                    // What repays an overdraft was there from its beginning.
+                    entered.push(((output.batch, Some(place)), flow.counts_from));
+                    if self.book.place_kind(place) == PlaceKind::Vessel && flow.in_book() {
+                        entered.extend(self.drawn_of(place, Some(output.flow), as_of, settlement));
+                    }
                 }
             }
         }
