@@ -520,13 +520,11 @@ def check_keyring(data: bytes, ledger_id: bytes) -> tuple[int, int]:
     counts = {1: 0, 2: 0}
     previous = None
     for at in range(KEYRING_HEAD.size, len(data) - 4, KEY_RECORD.size):
-        key_id, state, time, secret = KEY_RECORD.unpack_from(data, at)
+        key_id, state, _, secret = KEY_RECORD.unpack_from(data, at)
         if previous is not None and key_id <= previous:
             raise damage(at, "key ids are not strictly ascending")
         if state not in counts:
             raise damage(at + 16, "state %d of a key is unknown" % state)
-        if time == NONE:
-            raise damage(at + 20, 'the time of a key\'s state is "none"')
         if state == 2 and secret != ZERO_32:
             raise damage(at + 28, "the secret of an erased key is not zero")
         counts[state] += 1

@@ -10,7 +10,7 @@
 //! --- a/crates/domain/src/order.rs
 //! ```
 //!
-//! `caught-by` is a part of the names of the tests to run, `package` (if other than `lotline-tests`)
+//! `caught-by` is a part of the names of the tests to run, `package` (if other than `lotline-planted`)
 //! the package that they are in. A bug counts as caught only if the same tests pass without it, and it
 //! compiles: a patch that no longer fits is a failure, not a catch.
 

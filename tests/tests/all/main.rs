@@ -41,6 +41,7 @@ mod projections_figures;
 mod projections_keep;
 mod projections_settlements;
 mod scenarios;
+mod verifier_python;
 mod wire_any;
 mod wire_commands;
 mod wire_golden;

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-const DEFAULT_PACKAGE: &str = "lotline-tests";
+/// It has nothing but the laws, and is built in seconds.
+const DEFAULT_PACKAGE: &str = "lotline-planted";
 
 /// A planted bug: what it is, what must catch it, and the diff.
 #[derive(Debug, Clone)]
@@ -66,7 +67,7 @@ mod tests {
         let text = "planted: ties by position\ncaught-by: law_3\n--- a/x\n+++ b/x\n";
         let patch = Patch::parse("ties", text).expect("whole");
         assert_eq!(patch.planted, "ties by position");
-        assert_eq!(patch.law.to_string(), "law_3 in lotline-tests");
+        assert_eq!(patch.law.to_string(), "law_3 in lotline-planted");
         let other = text.replace("caught-by", "package: lotline-ledger\ncaught-by");
         let patch = Patch::parse("ties", &other).expect("whole");
         assert_eq!(patch.law.package, "lotline-ledger");
