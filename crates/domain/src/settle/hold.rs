@@ -176,9 +176,8 @@ impl Settler<'_> {
                         }
                         match flow.to {
                             Node::Place(to) if self.book.place_kind(to) == PlaceKind::Vessel => {
-                                for (made, at) in self.drawn_of(to, flow.stated, as_of, settlement) {
-                                    queue.push_back((made, at.max(since)));
-                                }
+                                // Also into draws from before it, which it paid.
+                                queue.extend(self.drawn_of(to, flow.stated, as_of, settlement));
                             }
                             Node::Place(to) if self.book.place_kind(to) != PlaceKind::Sink => {
                                 queue.push_back(((batch, Some(to)), flow.counts_from));
