@@ -27,11 +27,8 @@ pub fn run(workspace: &Workspace, full: bool, filter: Option<&str>) -> Result<()
         cargo
     };
 
-    // First, so that the last lines are those of the tests proper: nextest runs no documentation tests.
-    if filter.is_none() {
-        process::run(cargo().args(["test", "--workspace", "--doc", "--quiet"]))?;
-    }
     if nextest {
+        // It runs no documentation tests, of which there are none today.
         let mut tests = cargo();
         tests.args(["nextest", "run", "--workspace"]);
         if full {
@@ -40,8 +37,7 @@ pub fn run(workspace: &Workspace, full: bool, filter: Option<&str>) -> Result<()
         process::run(tests.args(filter))?;
     } else {
         let mut tests = cargo();
-        // All targets that are tested, documentation aside.
-        tests.args(["test", "--workspace", "--tests", "--no-fail-fast"]);
+        tests.args(["test", "--workspace", "--no-fail-fast"]);
         run_cargo_test(tests.args(filter))?;
     }
     if full && filter.is_none() {
