@@ -86,7 +86,8 @@ fn steps_from(settled: &Settled, (batch, place, moment, tier, made): &State, fro
             let had = settled.book(batch, place).had_before(*moment);
             let sure = !flow.assumed && !flow.possible && (flow.at > *moment || (flow.at == *moment && !had));
             let step = if sure { Tier::Certain } else { Tier::Possible };
-            let later = parts.as_ref().filter(|_| flow.at > *moment);
+            // What is missing elsewhere may be of it whatever this book says.
+            let later = parts.as_ref().filter(|_| flow.at > *moment && !flow.possible);
             let across = later.map(|parts| parts.across(parts.part(*moment), parts.part(flow.at)));
             states.extend(ends(settled, index, (*tier).min(step).min(across.unwrap_or(Tier::Certain)), *made));
         }
