@@ -250,25 +250,32 @@ impl Ratio {
         self.num > 0
     }
 
+    /// Its value times ten to the scale: the whole of it, rounded down, and what is over, in parts of its denominator.
+    fn shifted(self, scale: u32) -> Option<(i128, i128)> {
+        let shift = 10i128.checked_pow(scale)?;
+        // The whole apart from the rest, so that long fractions fit.
+        let whole = self.num.div_euclid(self.den).checked_mul(shift)?;
+        let rest = self.num.rem_euclid(self.den).checked_mul(shift)?;
+        Some((whole.checked_add(rest / self.den)?, rest % self.den))
+    }
+
     /// The largest multiple of 10^−scale that is not above it.
     pub fn floor_to(self, scale: u32) -> Option<Decimal> {
-        let shifted = self.num.checked_mul(10i128.checked_pow(scale)?)?;
-        Decimal::try_from_i128_with_scale(shifted.div_euclid(self.den), scale).ok()
+        let (floor, _) = self.shifted(scale)?;
+        Decimal::try_from_i128_with_scale(floor, scale).ok()
     }
 
     /// The smallest multiple of 10^−scale that is not below it.
     pub fn ceil_to(self, scale: u32) -> Option<Decimal> {
-        let shifted = self.num.checked_mul(10i128.checked_pow(scale)?)?;
-        let up = -((-shifted).div_euclid(self.den));
-        Decimal::try_from_i128_with_scale(up, scale).ok()
+        let (floor, rest) = self.shifted(scale)?;
+        Decimal::try_from_i128_with_scale(floor + i128::from(rest > 0), scale).ok()
     }
 
     /// The nearest multiple of 10^−scale, halves away from zero.
     pub fn round_to(self, scale: u32) -> Option<Decimal> {
-        let shifted = self.num.checked_mul(10i128.checked_pow(scale)?)?;
-        let doubled = shifted.abs().checked_mul(2)?.checked_add(self.den)?;
-        let rounded = doubled / self.den.checked_mul(2)?;
-        Decimal::try_from_i128_with_scale(if shifted < 0 { -rounded } else { rounded }, scale).ok()
+        let (floor, rest) = Self { num: self.num.abs(), den: self.den }.shifted(scale)?;
+        let rounded = floor + i128::from(rest >= self.den - rest);
+        Decimal::try_from_i128_with_scale(rounded * self.num.signum(), scale).ok()
     }
 
     /// The exact decimal, where there is one of at most 28 digits behind the point.

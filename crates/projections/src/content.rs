@@ -397,6 +397,10 @@ impl Contents {
         let unit = settled.measure.base;
         let balance = settled.slice(place).map_or(Ratio::ZERO, |slice| settled.measure.value(slice.balance));
         let there = balance.max(Ratio::ZERO);
+        // Of nothing, nothing is suspect.
+        if there.is_zero() && !settled.slice(place).is_some_and(|slice| slice.unknown) {
+            return Content::all_of(Ratio::ZERO, unit);
+        }
         if self.suspects.contains(&batch) {
             return Content::all_of(there, unit);
         }

@@ -10,6 +10,7 @@ use lotline_domain::settle::Node;
 use lotline_domain::unit::Unit;
 use lotline_projections::{self as engine, Question, Spot};
 use lotline_wire::answer::{Amount, Content, ContentTotal, Grade, Recall, RecallRow, Said, SaidKind};
+use rust_decimal::Decimal;
 
 use super::on_hand::name_of;
 use super::trace::{edge, words};
@@ -95,12 +96,19 @@ fn row(question: &Question<'_>, row: &engine::ScopeRow, within: &Within) -> Reca
     }
 }
 
+/// Decimals of a content in an answer: as many as mix models apportion to.
+const CONTENT_SCALE: u32 = 9;
+
 fn content(content: &engine::Content) -> Content {
-    let amount = |value: Ratio| Amount::from(DomainAmount { value, unit: content.unit });
+    // Bounds are rounded outward, what is expected to the nearest.
+    let amount = |value: Ratio, rounded: fn(Ratio, u32) -> Option<Decimal>| {
+        let value = rounded(value, CONTENT_SCALE).map_or(value, Ratio::from_decimal);
+        Amount::from(DomainAmount { value, unit: content.unit })
+    };
     Content {
-        min: amount(content.min),
-        expected: content.expected.map(amount),
-        max: amount(content.max),
+        min: amount(content.min, Ratio::floor_to),
+        expected: content.expected.map(|expected| amount(expected, Ratio::round_to)),
+        max: amount(content.max, Ratio::ceil_to),
         grade: match content.grade {
             engine::Grade::Sound => Grade::Sound,
         },
