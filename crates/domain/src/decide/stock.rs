@@ -23,7 +23,8 @@ pub(super) struct Stock {
 #[derive(Debug)]
 struct Seen {
     at: i64,
-    covered: Ratio,
+    /// What lay there then, and what moved there because of it.
+    said: Ratio,
     /// Where it was covered.
     places: Vec<PlaceIx>,
 }
@@ -35,54 +36,76 @@ pub(super) struct Rank(pub(super) u64, pub(super) Phase, pub(super) String, pub(
 impl Rank {
     fn of(settler: &Settler<'_>, settled: &Settled) -> Self {
         let book = settler.book();
-        let fact = book.fact(settled.fact);
-        let (phase, leg) = match settled.stated {
-            Some(flow) => (book.stated(flow).phase, book.stated(flow).leg),
-            None => {
-                let counted = book.deeds_of_fact(settled.fact).any(|deed| matches!(deed, Deed::Count { .. }));
-                (if counted { Phase::Count } else { Phase::Sourceless }, 0)
-            }
-        };
-        Self(fact.sequence, phase, book.event_id_text(settled.fact).to_owned(), leg)
+        let (sequence, phase) = (book.fact(settled.fact).sequence, phase_of(settler, settled));
+        let leg = settled.stated.map_or(0, |flow| book.stated(flow).leg);
+        Self(sequence, phase, book.event_id_text(settled.fact).to_owned(), leg)
     }
 }
 
-/// A slice's balance at the end of each instant at which it changed.
+/// The phase of the step that a settled flow is of.
+fn phase_of(settler: &Settler<'_>, settled: &Settled) -> Phase {
+    let book = settler.book();
+    match settled.stated {
+        Some(flow) => book.stated(flow).phase,
+        None if book.deeds_of_fact(settled.fact).any(|deed| matches!(deed, Deed::Count { .. })) => Phase::Count,
+        None => Phase::Sourceless,
+    }
+}
+
+/// A slice's balance after each step that changed it, in their order.
 #[derive(Debug, Default)]
 struct Course {
-    points: Vec<(i64, i128)>,
-    /// The changes at the decision's own instant, in their order.
-    ties: Vec<(Rank, i128)>,
+    steps: Vec<Step>,
+    /// The steps at the decision's own instant, with their ranks.
+    ties: Vec<(Rank, usize)>,
     /// Something of unknown quantity lies there: it covers whatever is asked.
     open: bool,
 }
 
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    at: i64,
+    balance: i128,
+    /// What this step leaves must not be taken: it found here what it needed and would find it nowhere else, or the
+    /// instant ends with it. What is named may come and go within an instant in any order.
+    binds: bool,
+    /// A count explains nothing: what it makes up was short before.
+    counts: bool,
+}
+
 impl Course {
-    fn change(&mut self, at: i64, by: i128) {
-        match self.points.last_mut() {
-            Some((last, balance)) if *last == at => *balance += by,
-            Some((_, balance)) => {
-                let balance = *balance + by;
-                self.points.push((at, balance));
+    fn change(&mut self, at: i64, by: i128, picked: bool, counts: bool) {
+        let balance = self.steps.last().map_or(0, |last| last.balance) + by;
+        self.steps.push(Step { at, balance, binds: picked, counts });
+    }
+
+    /// Marks the last step of each instant, and the last before its counts.
+    fn close(&mut self) {
+        for index in 0..self.steps.len() {
+            let step = self.steps[index];
+            let next = self.steps.get(index + 1).filter(|next| next.at == step.at);
+            if next.is_none_or(|next| next.counts && !step.counts) {
+                self.steps[index].binds = true;
             }
-            None => self.points.push((at, by)),
         }
     }
 
     /// Just before a step.
     fn before(&self, instant: i64, rank: &Rank) -> i128 {
-        let ties = self.ties.iter().filter(|tie| tie.0 < *rank).map(|tie| tie.1);
-        self.at(instant.saturating_sub(1)) + ties.sum::<i128>()
+        let last = self.ties.iter().filter(|tie| tie.0 < *rank).map(|tie| tie.1).max();
+        last.map_or_else(|| self.at(instant.saturating_sub(1)), |last| self.steps[last].balance)
     }
 
     fn at(&self, instant: i64) -> i128 {
-        let upto = self.points.partition_point(|point| point.0 <= instant);
-        upto.checked_sub(1).map_or(0, |last| self.points[last].1)
+        let upto = self.steps.partition_point(|step| step.at <= instant);
+        upto.checked_sub(1).map_or(0, |last| self.steps[last].balance)
     }
 
-    fn least_from(&self, instant: i64) -> i128 {
-        let after = self.points.partition_point(|point| point.0 <= instant);
-        self.points[after..].iter().map(|point| point.1).fold(self.at(instant), i128::min)
+    fn least_from(&self, instant: i64, rank: &Rank) -> i128 {
+        let after = self.steps.partition_point(|step| step.at <= instant);
+        let ties = self.ties.iter().filter(|tie| tie.0 > *rank).map(|tie| &self.steps[tie.1]);
+        let bound = ties.chain(&self.steps[after..]).filter(|step| step.binds);
+        bound.map(|step| step.balance).fold(self.at(instant), i128::min)
     }
 }
 
@@ -96,9 +119,14 @@ impl Stock {
                 let course = slices.entry(place).or_default();
                 match flow.amount {
                     Some(amount) => {
-                        course.change(flow.at, sign * amount);
+                        let phase = phase_of(settler, flow);
+                        let named = flow
+                            .stated
+                            .is_some_and(|stated| settler.book().stated(stated).from.kind() == EndKind::Place(place));
+                        let picked = sign < 0 && !named && phase != Phase::Count;
+                        course.change(flow.at, sign * amount, picked, phase == Phase::Count);
                         if flow.at == instant {
-                            course.ties.push((Rank::of(settler, flow), sign * amount));
+                            course.ties.push((Rank::of(settler, flow), course.steps.len() - 1));
                         }
                     }
                     // What is emptied takes the unknown rest along.
@@ -106,6 +134,7 @@ impl Stock {
                 }
             }
         }
+        slices.values_mut().for_each(Course::close);
         for deed in settler.book().deeds_of_batch(settled.batch) {
             let row = settler.book().deed_row(deed);
             if let Deed::Count { at: place, quantity: Some(_), .. } = row.deed
@@ -142,8 +171,8 @@ impl Stock {
             let key = crate::settle::Key::end_of(at);
             let places =
                 self.places().into_iter().filter(|place| *place == there || settler.lies_in(*place, there, key));
-            if let Some(covered) = said.sub(moved).filter(|covered| covered.is_positive()) {
-                seen.push(Seen { at, covered, places: places.collect() });
+            if said.sub(moved).is_some_and(Ratio::is_positive) {
+                seen.push(Seen { at, said, places: places.collect() });
             }
         }
         seen
@@ -173,10 +202,10 @@ impl Stock {
     /// The most that a step can take without a shortage then or later.
     pub(super) fn spare(&self, place: PlaceIx, instant: i64, rank: &Rank) -> Ratio {
         let Some(course) = self.slices.get(&place) else { return Ratio::ZERO };
-        let mut spare = self.left(place, course.before(instant, rank).min(course.least_from(instant)));
+        let mut spare = self.left(place, course.before(instant, rank).min(course.least_from(instant, rank)));
         for seen in self.seen.iter().filter(|seen| seen.at >= instant && seen.places.contains(&place)) {
             let present = seen.places.iter().try_fold(Ratio::ZERO, |sum, other| sum.add(self.at(*other, seen.at)));
-            let beyond = present.and_then(|present| present.sub(seen.covered)).unwrap_or(Ratio::ZERO);
+            let beyond = present.and_then(|present| present.sub(seen.said)).unwrap_or(Ratio::ZERO);
             spare = spare.min(beyond.max(Ratio::ZERO));
         }
         spare
