@@ -432,11 +432,6 @@ impl<'a> Settler<'a> {
         self.top(place, Key::end_of(instant))
     }
 
-    /// Where the goods in a container were over time: each station from when on, its top place.
-    pub fn stations(&self, container: PlaceIx, as_of: i64) -> Vec<(i64, Option<PlaceIx>)> {
-        self.station_causes(container, as_of).into_iter().map(|(at, top, _)| (at, top)).collect()
-    }
-
     /// The batch that a pseudo-batch stands for: the only one known with its code.
     pub fn stands_for(&self, batch: BatchIx) -> Option<BatchIx> {
         if !self.book.is_pseudo(batch) {
@@ -458,7 +453,7 @@ impl<'a> Settler<'a> {
     }
 
     /// The pseudo-batches whose facts count for a batch.
-    pub(crate) fn aliases(&self, batch: BatchIx) -> Vec<BatchIx> {
+    pub fn aliases(&self, batch: BatchIx) -> Vec<BatchIx> {
         if !self.book.has_pseudo() || self.book.is_pseudo(batch) {
             return Vec::new();
         }

@@ -38,7 +38,7 @@ pub fn of_batch(question: &Question<'_>, batch: BatchIx) -> Vec<Exception> {
     found.extend(question.settler().reuse_exceptions(batch, question.as_of()));
     let covers = question.covers();
     if !covers.is_empty() {
-        found.extend(question.settler().hold_exceptions(&covers, &settled, question.as_of()));
+        found.extend(question.settler().hold_exceptions(&covers, batch, question.as_of()));
     }
     if !question.settler().ambiguous_candidates(batch).is_empty() {
         for fact in naming(question, batch) {
@@ -69,10 +69,16 @@ fn naming(question: &Question<'_>, batch: BatchIx) -> Vec<FactIx> {
 /// The same batch, quantity, document line and effective time under another id: the later by id is suspected.
 fn suspected_duplicates(question: &Question<'_>, batch: BatchIx) -> Vec<Exception> {
     let book = question.book();
-    let known = question.bounds().known;
+    let (settler, known) = (question.settler(), question.bounds().known);
+    let mut found = Vec::new();
+    // What a bare code tells of the only batch that it fits is told of that batch.
+    if settler.stands_for(batch).is_some() {
+        return found;
+    }
     let mut seen: FxHashMap<(String, Option<lotline_domain::quantity::Stated>, i64), Vec<FactIx>> =
         FxHashMap::default();
-    for flow in book.flows_of_batch(batch) {
+    let names = std::iter::once(batch).chain(settler.aliases(batch));
+    for flow in names.flat_map(|name| book.flows_of_batch(name)) {
         let row = book.stated(flow);
         let Some(document) = book.extra(flow).and_then(|extra| extra.document.clone()) else { continue };
         let at = book.fact(row.fact).instant;
@@ -80,7 +86,6 @@ fn suspected_duplicates(question: &Question<'_>, batch: BatchIx) -> Vec<Exceptio
             seen.entry((document, row.quantity, at)).or_default().push(row.fact);
         }
     }
-    let mut found = Vec::new();
     for ((_, _, at), mut facts) in seen {
         facts.sort_by_key(|fact| book.event_id_text(*fact).to_owned());
         facts.dedup();

@@ -28,23 +28,12 @@ fn first_seed() -> u64 {
 /// What differs, in words; `None` when all is the same.
 type Check = fn(&Plant) -> Option<String>;
 
-/// Plants about which engine and naive model still disagree, and why: to be taken out one by one.
-const OPEN: [(&str, u64, &str); 1] =
-    [("exceptions", 150, "a hold of a slice that goes through late paperwork, a run and an unknown draw into a blend")];
-
 /// Checks many plants; a failing one is cut down to what still fails.
 fn hold(law: &str, check: Check) {
     let mut shown = 0;
     for seed in first_seed()..first_seed() + plants() {
         let found = plant(seed);
-        let open = OPEN.iter().find(|(of, at, _)| (*of, *at) == (law, seed));
-        let fails = check(&found).is_some();
-        if let Some((_, _, why)) = open {
-            assert!(fails, "{law}: seed {seed} agrees now; take it out of the open ones");
-            println!("{law}: seed {seed} is open: {why}");
-            continue;
-        }
-        if !fails {
+        if check(&found).is_none() {
             continue;
         }
         let small = shrink(&found, check);

@@ -33,9 +33,29 @@ pub enum Passage {
     Carried(PlaceIx),
 }
 
-/// What a container held over time, of one batch: step, how much more or less, and whether from then on
-/// something of unknown quantity is among it.
-pub(super) type Changes = Vec<(Key, i128, Option<bool>)>;
+/// What a container held over time, of one batch.
+pub(super) type Changes = Vec<Change>;
+
+/// A step that changed what a container held.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Change {
+    pub(super) key: Key,
+    /// How much more or less.
+    pub(super) by: i128,
+    /// What it says of what is there in unknown quantity.
+    pub(super) unknown: Option<Unknown>,
+}
+
+/// What is known of something of unknown quantity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unknown {
+    /// It came in.
+    Entered,
+    /// It went out, and may have been what is there.
+    Left,
+    /// From now on there is none.
+    Settled,
+}
 
 /// A batch swept, with the steps of what it did.
 pub(super) struct Swept {
@@ -58,18 +78,19 @@ impl Settler<'_> {
             let number = match done {
                 Done::Posted(number) => number,
                 Done::Known(place) => {
-                    changes.entry(place).or_default().push((key, 0, Some(false)));
+                    changes.entry(place).or_default().push(Change { key, by: 0, unknown: Some(Unknown::Settled) });
                     continue;
                 }
             };
             posted.push((key, number));
             let flow = &settled.flows[number];
-            for (node, sign) in [(flow.from, -1), (flow.to, 1)] {
+            for (node, sign, went) in [(flow.from, -1, Unknown::Left), (flow.to, 1, Unknown::Entered)] {
                 if let Node::Place(place) = node
                     && self.book.place_kind(place) == PlaceKind::Container
                 {
-                    let unknown = flow.amount.is_none().then_some(true);
-                    changes.entry(place).or_default().push((key, sign * flow.amount.unwrap_or(0), unknown));
+                    let unknown = flow.amount.is_none().then_some(went);
+                    let by = sign * flow.amount.unwrap_or(0);
+                    changes.entry(place).or_default().push(Change { key, by, unknown });
                 }
             }
         }
@@ -101,9 +122,7 @@ impl Settler<'_> {
                 if from == to {
                     continue;
                 }
-                let before = changes.iter().take_while(|(step, ..)| self.order(step, &key).is_lt());
-                let (held, unknown) = before
-                    .fold((0, false), |(held, unknown), (_, change, known)| (held + change, known.unwrap_or(unknown)));
+                let (held, unknown) = self.held_before(changes, &key);
                 let (at, latest) = (key.instant, self.book.fact(key.fact).latest());
                 let by = Passage::Carried(container);
                 let crossing = |amount| Crossing { amount, at, latest, from, to, by };
@@ -112,6 +131,14 @@ impl Settler<'_> {
             }
         }
         found
+    }
+
+    /// How much a container held just before a step, and whether something of unknown quantity was among it.
+    pub(super) fn held_before(&self, changes: &Changes, key: &Key) -> (i128, bool) {
+        let before = changes.iter().take_while(|change| self.order(&change.key, key).is_lt());
+        before.fold((0, false), |(held, unknown), change| {
+            (held + change.by, change.unknown.map_or(unknown, |said| said != Unknown::Settled))
+        })
     }
 
     fn is_sink(&self, node: Node) -> bool {

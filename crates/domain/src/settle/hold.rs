@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
-use crate::book::{BatchIx, Deed, DeedIx, EndKind, FactIx, FlowIx, NameNo, PlaceIx, PlaceKind, RunIx};
+use crate::book::{BatchIx, Deed, DeedIx, EndKind, FlowIx, NameNo, PlaceIx, PlaceKind, RunIx};
 use crate::fact::{CleanGrade, RunKind};
 use crate::id::{HoldId, Sink};
 
+use super::crossing::Swept;
 use super::master::deed_order;
-use super::{Contact, Exception, ExceptionKind, Key, Node, Settled, Settlement, Settler};
+use super::{Contact, Exception, ExceptionKind, Key, Mark, Node, Settled, Settlement, Settler};
 
 /// One hold and what it covers.
 #[derive(Debug, Clone)]
@@ -19,13 +20,44 @@ struct Cover {
     /// When it ended; a flow at that very instant is still under it.
     until: Option<i64>,
     /// From when on; without a place the whole batch.
-    covered: FxHashMap<(BatchIx, Option<PlaceIx>), i64>,
+    covered: FxHashMap<Part, i64>,
+}
+
+/// A batch, or an episode of one of its slices: what came in anew after that was empty is not what was held.
+type Part = (BatchIx, Option<(PlaceIx, usize)>);
+
+/// What a slice's book says of its episodes.
+#[derive(Debug, Clone, Default)]
+struct Course {
+    /// Ends of episodes.
+    zeros: Box<[i64]>,
+    /// From when on it proves no end.
+    disturbed: Option<i64>,
+}
+
+impl Course {
+    fn of(settled: &Settlement, place: PlaceIx) -> Self {
+        let slice = settled.slices.iter().find(|slice| slice.place == place);
+        slice.map_or_else(Self::default, |slice| Self { zeros: slice.zeros.clone(), disturbed: slice.disturbed })
+    }
+
+    fn episode(&self, at: i64) -> usize {
+        self.zeros.partition_point(|zero| *zero < at)
+    }
+
+    /// Whether what was there in an episode may be there at an instant.
+    fn lasts(&self, episode: usize, at: i64) -> bool {
+        let now = self.episode(at);
+        now == episode || (now > episode && self.disturbed.is_some_and(|since| since <= at))
+    }
 }
 
 /// All holds in force, with what they cover.
 #[derive(Debug, Clone, Default)]
 pub struct Covers {
     holds: Vec<Cover>,
+    /// Of each slice that is covered for itself.
+    courses: FxHashMap<(BatchIx, PlaceIx), Course>,
     /// Releases of a batch: when.
     released: FxHashMap<BatchIx, Vec<i64>>,
 }
@@ -48,16 +80,27 @@ impl Covers {
             if cover.from > latest || cover.until.is_some_and(|until| until < at) {
                 continue;
             }
-            let whole = cover.covered.get(&(batch, None));
-            let part = place.and_then(|place| cover.covered.get(&(batch, Some(place))));
-            let since = whole.into_iter().chain(part).min();
-            if since.is_some_and(|since| *since <= latest) && !self.released_between(batch, cover.from, at) {
+            let whole = cover.covered.get(&(batch, None)).is_some_and(|since| *since <= latest);
+            let part = || {
+                let Some(place) = place else { return false };
+                let Some(course) = self.courses.get(&(batch, place)) else { return false };
+                (0..=course.episode(at)).any(|episode| {
+                    let since = cover.covered.get(&(batch, Some((place, episode))));
+                    since.is_some_and(|since| *since <= latest) && course.lasts(episode, at)
+                })
+            };
+            if (whole || part()) && !self.released_between(batch, cover.from, at) {
                 holds.push(cover.hold);
             }
         }
         holds.sort_unstable();
         holds.dedup();
         holds
+    }
+
+    /// Whether any hold covers or covered some of a batch.
+    fn touch(&self, batch: BatchIx) -> bool {
+        self.holds.iter().any(|cover| cover.covered.keys().any(|(of, _)| *of == batch))
     }
 
     /// All batches that any hold covers or covered.
@@ -99,7 +142,9 @@ impl Settler<'_> {
         if deeds.is_empty() {
             return Covers::default();
         }
-        deeds.sort_by(|a, b| deed_order(self.book, *a, *b));
+        // A release lifts what was set by its instant, whichever of the two comes first within it.
+        let releases = |deed: DeedIx| !matches!(self.book.deed_row(deed).deed, Deed::Hold { .. });
+        deeds.sort_by(|a, b| releases(*a).cmp(&releases(*b)).then_with(|| deed_order(self.book, *a, *b)));
         let mut covers = Covers::default();
         let mut targets: Vec<(BatchIx, Option<PlaceIx>)> = Vec::new();
         for deed in deeds {
@@ -111,14 +156,14 @@ impl Settler<'_> {
                     targets.push((self.resolve(*batch), *slice));
                 }
                 Deed::ReleaseHold { hold } => {
-                    for cover in covers.holds.iter_mut().filter(|cover| cover.hold == *hold) {
+                    for cover in covers.holds.iter_mut().filter(|cover| cover.hold == *hold && cover.from <= at) {
                         cover.until.get_or_insert(at);
                     }
                 }
                 Deed::ReleaseBatch { batch } => {
                     let batch = self.resolve(*batch);
                     for (cover, target) in covers.holds.iter_mut().zip(&targets) {
-                        if target.0 == batch {
+                        if target.0 == batch && cover.from <= at {
                             cover.until.get_or_insert(at);
                         }
                     }
@@ -128,14 +173,16 @@ impl Settler<'_> {
             }
         }
         let released = std::mem::take(&mut covers.released);
+        let mut courses = FxHashMap::default();
         for (cover, target) in covers.holds.iter_mut().zip(&targets) {
             if let (batch, Some(place)) = target
                 && !lay_there(&settlement(*batch), *place, cover.from)
             {
                 continue;
             }
-            self.spread(cover, *target, as_of, &released, settlement);
+            self.spread(cover, &mut courses, *target, as_of, &released, settlement);
         }
+        covers.courses = courses;
         // A release of the held batch itself ended its holds; it lifts nothing that was held later.
         covers.released = released;
         covers
@@ -144,6 +191,7 @@ impl Settler<'_> {
     fn spread<'s>(
         &self,
         cover: &mut Cover,
+        courses: &mut FxHashMap<(BatchIx, PlaceIx), Course>,
         target: (BatchIx, Option<PlaceIx>),
         as_of: i64,
         released: &FxHashMap<BatchIx, Vec<i64>>,
@@ -152,7 +200,10 @@ impl Settler<'_> {
         let from = cover.from;
         let mut queue = VecDeque::from([(target, from)]);
         while let Some(((batch, place), since)) = queue.pop_front() {
-            let known = cover.covered.entry((batch, place)).or_insert(i64::MAX);
+            let course = place
+                .map(|place| &*courses.entry((batch, place)).or_insert_with(|| Course::of(&settlement(batch), place)));
+            let part = place.zip(course).map(|(place, course)| (place, course.episode(since)));
+            let known = cover.covered.entry((batch, part)).or_insert(i64::MAX);
             if *known <= since {
                 continue;
             }
@@ -160,7 +211,7 @@ impl Settler<'_> {
             let lifted = |at: i64| {
                 batch != target.0 && released.get(&batch).is_some_and(|all| all.iter().any(|r| *r >= from && *r <= at))
             };
-            match place {
+            match part.zip(course) {
                 None => {
                     for (made, at) in self.made_of(batch, as_of, None) {
                         if !lifted(at) {
@@ -168,10 +219,14 @@ impl Settler<'_> {
                         }
                     }
                 }
-                Some(place) => {
+                Some(((place, episode), course)) => {
                     for flow in &settlement(batch).flows {
                         // What may have moved is covered like what did.
-                        if flow.from != Node::Place(place) || flow.latest < since || lifted(flow.at) {
+                        let leaves = flow.from == Node::Place(place) && flow.latest >= since;
+                        // A fact dated by day may have happened later on its day, and what is missing elsewhere may be
+                        // of it whatever this book says.
+                        let stays = course.lasts(episode, flow.at) || flow.at < since || flow.mark == Mark::Link;
+                        if !leaves || !stays || lifted(flow.at) {
                             continue;
                         }
                         match flow.to {
@@ -297,71 +352,60 @@ impl Settler<'_> {
         entered
     }
 
-    /// Movements of a batch under hold.
-    pub fn hold_exceptions(&self, covers: &Covers, settled: &Settlement, as_of: i64) -> Vec<Exception> {
+    /// What left of a batch while it was under hold, loose or in a container that was carried away.
+    pub fn hold_exceptions(&self, covers: &Covers, batch: BatchIx, as_of: i64) -> Vec<Exception> {
         let mut found = Vec::new();
-        let batch = settled.batch;
-        let mut add = |kind, place, cause: FactIx, at| {
-            found.push(Exception {
-                kind,
-                batch: Some(batch),
-                place: Some(place),
-                cause,
-                at,
-                until: None,
-                amount: None,
-            });
+        if !covers.touch(batch) {
+            return found;
+        }
+        let until = Key::end_of(as_of);
+        let Swept { settled, posted, changes } = self.swept(batch, until);
+        let mut add = |kind, place, key: Key, latest| {
+            if covers.on(batch, Some(place), key.instant, latest).is_empty() {
+                return;
+            }
+            let (cause, at) = (key.fact, key.instant);
+            let (batch, place) = (Some(batch), Some(place));
+            found.push(Exception { kind, batch, place, cause, at, until: None, amount: None });
         };
-        for flow in settled.flows.iter().filter(|flow| flow.in_book()) {
+        for (key, number) in posted {
+            let flow = &settled.flows[number];
             let Node::Place(from) = flow.from else { continue };
             if self.book.place_kind(from) == PlaceKind::Sink {
                 continue;
             }
-            // What is emptied out of a container where that stands goes nowhere.
-            if flow.stated.is_none()
-                && matches!(flow.to, Node::Place(to) if self.top(from, Key::end_of(flow.at)) == Some(to))
-            {
-                continue;
-            }
             let kind = match flow.to {
-                Node::Run(run) if self.run(run, as_of).kind == RunKind::Production => ExceptionKind::ConsumedUnderHold,
-                Node::Place(to) => match self.leaves_to(batch, to, flow.at) {
-                    Some(kind) => kind,
-                    None => continue,
-                },
-                _ => continue,
+                Node::Run(run) => {
+                    (self.run(run, as_of).kind == RunKind::Production).then_some(ExceptionKind::ConsumedUnderHold)
+                }
+                Node::Place(to) => self.left_under_hold(batch, self.top(from, key), self.top(to, key.after()), key),
+                Node::Supply(_) => None,
             };
-            if !covers.on(batch, Some(from), flow.at, flow.latest).is_empty() {
-                add(kind, from, flow.fact, flow.at);
+            if let Some(kind) = kind {
+                add(kind, from, key, flow.latest);
             }
         }
-        for slice in &settled.slices {
-            if self.book.place_kind(slice.place) != PlaceKind::Container {
-                continue;
-            }
-            for (at, top, cause) in self.station_causes(slice.place, as_of) {
-                let Some(kind) = top.and_then(|top| self.leaves_to(batch, top, at)) else { continue };
-                if self.packs_away(slice.place, cause) {
-                    continue;
-                }
-                let held = balance_at(settled, slice.place, at) != 0 || slice.unknown;
-                let latest = self.book.fact(cause).latest();
-                if held && !covers.on(batch, Some(slice.place), at, latest).is_empty() {
-                    add(kind, slice.place, cause, at);
+        for container in settled.slices.iter().map(|slice| slice.place) {
+            let Some(changes) = changes.get(&container) else { continue };
+            for key in self.turns_around(container, until) {
+                let (before, after) = (self.top(container, key), self.top(container, key.after()));
+                let Some(kind) = self.left_under_hold(batch, before, after, key) else { continue };
+                if self.held_before(changes, &key) != (0, false) {
+                    add(kind, container, key, self.book.fact(key.fact).latest());
                 }
             }
         }
         found
     }
 
-    /// True when a fact put a container into another one: that is a packing, wherever the other one stands.
-    fn packs_away(&self, container: PlaceIx, cause: FactIx) -> bool {
-        self.book.deeds_of_place(container).any(|deed| {
-            let row = self.book.deed_row(deed);
-            row.fact == cause
-                && matches!(row.deed, Deed::Move { container: moved, to, .. }
-                    if moved == container && self.book.place_kind(to) == PlaceKind::Container)
-        })
+    fn left_under_hold(
+        &self,
+        batch: BatchIx,
+        from: Option<PlaceIx>,
+        to: Option<PlaceIx>,
+        key: Key,
+    ) -> Option<ExceptionKind> {
+        to.filter(|to| from != Some(*to)).and_then(|to| self.leaves_to(batch, to, key.instant))
     }
 
     /// What going to a place breaks of a hold: a return to a supplier breaks nothing.

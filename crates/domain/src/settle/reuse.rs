@@ -1,8 +1,8 @@
 //! Containers that are packed again while they hold what they carried outside (ruling 28).
 
-use crate::book::{BatchIx, EndKind, PlaceIx, PlaceKind};
+use crate::book::{BatchIx, Deed, EndKind, PlaceIx, PlaceKind};
 
-use super::crossing::Changes;
+use super::crossing::{Changes, Unknown};
 use super::{Exception, ExceptionKind, Key, Settler};
 
 impl Settler<'_> {
@@ -22,11 +22,12 @@ impl Settler<'_> {
             }
             let key = self.key(row.fact, row.phase, row.leg);
             let Some(carried) = self.last_outside(container, key) else { continue };
-            let mut others: Vec<BatchIx> = self
-                .book
-                .flows_to(EndKind::Place(container))
-                .map(|flow| self.resolve(self.book.stated(flow).batch))
-                .collect();
+            let flows = self.book.flows_to(EndKind::Place(container)).map(|flow| self.book.stated(flow).batch);
+            let counted = self.book.deeds_of_place(container).filter_map(|deed| match self.book.deed_row(deed).deed {
+                Deed::Count { batch, .. } => Some(batch),
+                _ => None,
+            });
+            let mut others: Vec<BatchIx> = flows.chain(counted).map(|batch| self.resolve(batch)).collect();
             others.sort_unstable();
             others.dedup();
             let holds = |other: BatchIx| {
@@ -69,10 +70,14 @@ impl Settler<'_> {
 /// Since when a container has held what it holds; `None` when it is empty.
 fn held_since(changes: &Changes) -> Option<i64> {
     let (mut balance, mut unknown, mut since) = (0i128, false, None);
-    for (key, change, known) in changes {
-        balance += change;
-        unknown = known.unwrap_or(unknown);
-        if balance > 0 || unknown { since = since.or(Some(key.instant)) } else { since = None }
+    for change in changes {
+        balance += change.by;
+        match change.unknown {
+            Some(Unknown::Entered) => unknown = true,
+            Some(Unknown::Settled) => unknown = false,
+            Some(Unknown::Left) | None => {}
+        }
+        if balance > 0 || unknown { since = since.or(Some(change.key.instant)) } else { since = None }
     }
     since
 }

@@ -230,12 +230,14 @@ impl Settler<'_> {
                 return Ratio::from_decimal(stated.value()).mul(ratio);
             }
         }
-        if row.quantity.is_some() {
+        // What is stated and does not convert is unknown, whatever was taken for it.
+        if row.quantity.is_some() || second.is_some() {
             return None;
         }
         // No quantity stated: what settlement took, where it took a definite amount.
         let settled = settlement(leg.batch);
-        let parts = settled.flows.iter().filter(|flow| flow.stated == Some(leg.flow) && flow.in_book());
+        let mut parts = settled.flows.iter().filter(|flow| flow.stated == Some(leg.flow) && flow.in_book()).peekable();
+        parts.peek()?;
         let sum = parts.map(|flow| flow.amount).try_fold(0i128, |sum, amount| Some(sum + amount?))?;
         settled.measure.value(sum).mul(self.convert(leg.batch, settled.measure.base, base)?)
     }

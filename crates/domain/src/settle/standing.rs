@@ -112,17 +112,16 @@ impl Settler<'_> {
         }
     }
 
-    /// When the goods in a container came to be where, and by which fact.
-    pub(super) fn station_causes(&self, container: PlaceIx, as_of: i64) -> Vec<(i64, Option<PlaceIx>, FactIx)> {
-        let mut changes: Vec<(i64, FactIx)> =
-            self.turns_around(container, Key::end_of(as_of)).into_iter().map(|key| (key.instant, key.fact)).collect();
-        changes.sort_unstable();
-        changes.dedup_by_key(|change| change.0);
-        let mut stations: Vec<(i64, Option<PlaceIx>, FactIx)> = Vec::new();
-        for (instant, fact) in changes {
+    /// Where the goods in a container were over time: each station from when on, its top place.
+    pub fn stations(&self, container: PlaceIx, as_of: i64) -> Vec<(i64, Option<PlaceIx>)> {
+        let mut changes: Vec<i64> =
+            self.turns_around(container, Key::end_of(as_of)).into_iter().map(|key| key.instant).collect();
+        changes.dedup();
+        let mut stations: Vec<(i64, Option<PlaceIx>)> = Vec::new();
+        for instant in changes {
             let top = self.top(container, Key::end_of(instant));
             if stations.last().is_none_or(|last| last.1 != top) {
-                stations.push((instant, top, fact));
+                stations.push((instant, top));
             }
         }
         stations
@@ -295,10 +294,9 @@ impl Settler<'_> {
                         _ => Some(to),
                     },
                     ContainerMove::TakenOut => self.stood(to, key)?,
-                    ContainerMove::PackedWith if self.stood_nowhere(container) => self.stood(to, key)?,
-                    ContainerMove::PackedWith => now,
-                    ContainerMove::PackedAt if self.has_no_station(container) => Some(to),
-                    ContainerMove::PackedAt => now,
+                    // Only the first packing says where a container stands, and only one that nothing moved before.
+                    ContainerMove::PackedWith if self.has_no_station(container) => self.stood(to, key)?,
+                    ContainerMove::PackedWith | ContainerMove::PackedAt => now,
                 };
                 if place.is_none_or(|place| self.can_stand(place)) { place } else { now }
             }
@@ -312,11 +310,6 @@ impl Settler<'_> {
 
     fn has_no_station(&self, container: PlaceIx) -> bool {
         self.timelines.lines.borrow().get(&container).is_none_or(|line| line.stations.is_empty())
-    }
-
-    fn stood_nowhere(&self, container: PlaceIx) -> bool {
-        let lines = self.timelines.lines.borrow();
-        lines.get(&container).is_none_or(|line| line.stations.iter().all(|station| station.place.is_none()))
     }
 
     fn can_stand(&self, place: PlaceIx) -> bool {
@@ -442,7 +435,7 @@ impl Settler<'_> {
     fn beside_or_self(&self, place: PlaceIx, key: Key) -> Result<Option<PlaceIx>, Untold> {
         match self.book.place_kind(place) {
             PlaceKind::Container => self.stood(place, key),
-            PlaceKind::Location => Ok(Some(place)),
+            PlaceKind::Location | PlaceKind::Transit | PlaceKind::Party => Ok(Some(place)),
             _ => Ok(None),
         }
     }

@@ -717,6 +717,11 @@ impl<'s, 'b> Sweep<'s, 'b> {
                 continue;
             }
             state.close_instant();
+            // A move onto itself looks at a slice, and leaves nothing there.
+            let looked_at = state.balance == 0 && !state.unknown && state.first_in == i64::MAX;
+            if looked_at && state.disturbed.is_none() && state.zeros.is_empty() {
+                continue;
+            }
             slices.push(Slice {
                 balance: state.balance,
                 place: state.place,

@@ -4,7 +4,8 @@ use lotline_domain::id::{ContainerId, Place};
 
 use super::names::Batch;
 use super::number::zero;
-use super::settle::{Carried, FlowKind, Held, Node, Now, Settled};
+use super::places::Standing;
+use super::settle::{Carried, Held, Node, Now, Settled};
 use super::steps::{FlowStep, Reason, Source, Step, Target, What};
 
 impl Settled {
@@ -49,8 +50,10 @@ impl Settled {
             Source::Named(place) => Some(place.clone()),
             _ => None,
         };
+        let is_outside = matches!(self.standing.root(&here), Place::Transit(_) | Place::Party(_));
+        let outside = if is_outside { Some(now.key.instant) } else { self.outside.get(container).copied() };
         if let (true, Some(from)) = (first && self.is_first_packing(container, now), &from) {
-            self.standing.pack_first(container, from);
+            self.appear(container, from, now);
         }
         // Compared are the places where container and goods stand in the end; one in the other is no difference.
         let stated = at.cloned().or(from).map(|place| self.standing.root(&place));
@@ -72,15 +75,12 @@ impl Settled {
             .filter(|((_, place), book)| *place == here && book.has_some())
             .filter_map(|(_, book)| book.since)
             .min();
-        let outside_now = matches!(self.standing.root(&here), Place::Transit(_) | Place::Party(_));
-        let outside = if outside_now { Some(now.key.instant) } else { self.outside.get(container).copied() };
         if since.zip(outside).is_some_and(|(since, outside)| since <= outside) {
             self.discrepancy("container re-used with content", batch, &here.to_string(), &now.key.event);
         }
     }
 
     pub(super) fn empty_all(&mut self, place: &Place, to: &Target, now: &mut Now) {
-        now.kind = if matches!(place, Place::Transit(_)) { FlowKind::Delivered } else { FlowKind::Other };
         let batches: Vec<Batch> =
             self.slices.keys().filter(|(_, at)| at == place).map(|(batch, _)| batch.clone()).collect();
         for batch in batches {
@@ -109,19 +109,14 @@ impl Settled {
     }
 
     pub(super) fn carry(&mut self, container: &ContainerId, to: &Target, reason: &Reason, now: &mut Now) {
-        now.kind = match reason {
-            Reason::Shipped { shipment, to } => {
-                self.declare(shipment, to.as_ref());
-                FlowKind::Shipped
-            }
-            Reason::Delivered => FlowKind::Delivered,
-            _ => FlowKind::Other,
-        };
+        if let Reason::Shipped { shipment, to } = reason {
+            self.declare(shipment, to.as_ref());
+        }
         if let Reason::Packed { container: outer, at: None, .. } = reason {
             // Ruling 28: a container first seen by packing is where the packed goods are. CHOICE: that
             // holds for packed containers, too.
             if self.is_first_packing(outer, now) {
-                self.standing.pack_first(outer, &Place::Container(container.clone()));
+                self.appear(outer, &Place::Container(container.clone()), now);
             }
         }
         let to = match to {
@@ -137,7 +132,17 @@ impl Settled {
         self.put_container(container, &to, now);
     }
 
-    pub(super) fn put_container(&mut self, container: &ContainerId, to: &Place, now: &Now) {
+    pub(super) fn put_container(&mut self, container: &ContainerId, to: &Place, now: &mut Now) {
+        self.note_outside(now.key.instant);
+        self.carried_by(container, now, |standing| standing.put(container, to));
+    }
+
+    /// The first packing says where a container stands, with all that it may hold already.
+    pub(super) fn appear(&mut self, container: &ContainerId, goods_from: &Place, now: &Now) {
+        self.carried_by(container, now, |standing| standing.pack_first(container, goods_from));
+    }
+
+    fn carried_by(&mut self, container: &ContainerId, now: &Now, moves: impl FnOnce(&mut Standing)) {
         let here = Place::Container(container.clone());
         let from = self.standing.root(&here);
         let mut content = Vec::new();
@@ -148,10 +153,9 @@ impl Settled {
             }
         }
         let (at, cause) = (now.key.instant, now.key.event.clone());
-        self.note_outside(at);
-        self.standing.put(container, to);
+        moves(&mut self.standing);
         let to = self.standing.root(&here);
-        self.carried.push(Carried { at, latest: now.latest, cause, from, to, content, kind: now.kind });
+        self.carried.push(Carried { at, latest: now.latest, cause, from, to, content });
         self.note_outside(at);
     }
 

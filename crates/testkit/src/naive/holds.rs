@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lotline_domain::fact::{Destination, Fact, HoldTarget, ReleaseTarget, RunKind};
-use lotline_domain::id::{EventId, HoldId, PartyId, Place, Sink};
+use lotline_domain::id::{EventId, HoldId, PartyId, Place, RunId, Sink};
 use lotline_domain::time::Instant;
 
 use super::Discrepancy;
@@ -109,8 +109,15 @@ impl Settled {
     pub(super) fn hold_exceptions(&self) -> BTreeSet<Discrepancy> {
         let covers = self.hold_covers();
         let mut found = BTreeSet::new();
+        let productions: BTreeSet<&RunId> = self
+            .live
+            .iter()
+            .filter_map(|event| match &event.fact {
+                Fact::Produced(report) if report.kind == RunKind::Production => Some(&report.run),
+                _ => None,
+            })
+            .collect();
         let mut check = |batch: &Batch, place: &Place, to: Option<&Place>, at, latest, kind, cause: &EventId| {
-            let Some(kind) = word(kind) else { return };
             if to.is_some_and(|to| self.goes_back_to_supplier(batch, to)) {
                 return;
             }
@@ -120,25 +127,30 @@ impl Settled {
                 found.insert(Discrepancy { kind, batch, place, cause });
             }
         };
-        for flow in self.flows.iter().filter(|flow| !flow.possible) {
-            let used_up = |to: &Node| matches!(to, Node::Slice(_, Place::Sink(Sink::Consumed)));
-            let consumed = flow.kind == FlowKind::Consumed && (matches!(flow.to, Node::Run(_)) || used_up(&flow.to));
-            let leaves = consumed || matches!(flow.kind, FlowKind::Shipped | FlowKind::Delivered);
+        for (flow, (stood, stands)) in self.flows.iter().zip(&self.roots).filter(|(flow, _)| !flow.possible) {
+            // What is taken out of a container where that stands goes nowhere.
+            let to = stands.as_ref().filter(|to| stood.as_ref() != Some(*to));
+            let consumed =
+                flow.kind == FlowKind::Consumed && matches!(&flow.to, Node::Run(run) if productions.contains(run));
+            let kind = if consumed { Some(CONSUMED) } else { to.and_then(left_to) };
             let from_sink = matches!(&flow.from, Node::Slice(_, place) if place.is_sink());
-            if let (true, Node::Slice(batch, place)) = (leaves && !from_sink, &flow.from) {
-                let to = match &flow.to {
-                    Node::Slice(_, to) => Some(to),
-                    _ => None,
-                };
-                check(batch, place, to, flow.at, flow.latest, flow.kind, &flow.cause);
+            match (kind, &flow.from, &flow.to) {
+                (Some(kind), Node::Slice(batch, place), _) if !from_sink => {
+                    check(batch, place, to, flow.at, flow.latest, kind, &flow.cause);
+                }
+                // What is drawn straight to where it leaves.
+                (Some(kind), Node::Draw(..), Node::Slice(batch, place)) => {
+                    check(batch, place, to, flow.at, flow.latest, kind, &flow.cause);
+                }
+                _ => {}
             }
         }
         // A move onto itself is none.
         for carried in self.carried.iter().filter(|carried| carried.from != carried.to) {
             for held in &carried.content {
-                if held.amount != super::number::zero() || held.unknown {
-                    let Carried { at, latest, kind, cause, to, .. } = carried;
-                    check(&held.batch, &held.place, Some(to), *at, *latest, *kind, cause);
+                let Carried { at, latest, cause, to, .. } = carried;
+                if let (Some(left), true) = (left_to(to), held.amount != super::number::zero() || held.unknown) {
+                    check(&held.batch, &held.place, Some(to), *at, *latest, left, cause);
                 }
             }
         }
@@ -189,12 +201,15 @@ impl Settled {
     }
 }
 
-fn word(kind: FlowKind) -> Option<&'static str> {
-    match kind {
-        FlowKind::Shipped => Some("shipped under hold"),
-        FlowKind::Delivered => Some("delivered under hold"),
-        FlowKind::Consumed => Some("consumed under hold"),
-        FlowKind::Other => None,
+const CONSUMED: &str = "consumed under hold";
+
+/// What going to a place breaks of a hold, whatever fact it was.
+fn left_to(place: &Place) -> Option<&'static str> {
+    match place {
+        Place::Transit(_) => Some("shipped under hold"),
+        Place::Party(_) => Some("delivered under hold"),
+        Place::Sink(Sink::Consumed) => Some(CONSUMED),
+        _ => None,
     }
 }
 

@@ -66,6 +66,8 @@ impl Settled {
     /// never a source; candidates that were not picked have possible links, as in section 4 (ruling 4).
     pub fn pick_named(&self, batch: &Batch, named: &Place, to: &Node, amount: Option<&Number>) -> Picked {
         let mut picked = Picked::default();
+        // An adjustment speaks of that very place alone.
+        let adjusts = matches!(to, Node::Slice(_, Place::Sink(Sink::Adjustment)));
         let Some(amount) = amount else {
             // What is loose there, else what lies in it; else the very slice, and nobody knows from where.
             picked.rest = Some(zero());
@@ -73,7 +75,7 @@ impl Settled {
                 self.standing.is_within(place, named, &self.sites) && Node::Slice(batch.clone(), place.clone()) != *to
             });
             match below.as_slice() {
-                [first, others @ ..] if !self.book(batch, named).has_some() => {
+                [first, others @ ..] if !adjusts && !self.book(batch, named).has_some() => {
                     picked.picks.push(Pick { place: first.clone(), amount: None, assumed: !others.is_empty() });
                     picked.ambiguous = !others.is_empty();
                     picked.links.extend_from_slice(others);
@@ -82,8 +84,6 @@ impl Settled {
             }
             return picked;
         };
-        // An adjustment speaks of that very place alone.
-        let adjusts = matches!(to, Node::Slice(_, Place::Sink(Sink::Adjustment)));
         if adjusts || matches!(named, Place::Vessel(_) | Place::Sink(_)) || *amount == zero() {
             picked.picks.push(Pick { place: named.clone(), amount: Some(amount.clone()), assumed: false });
             picked.rest = Some(zero());

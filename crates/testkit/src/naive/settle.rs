@@ -46,11 +46,7 @@ impl Node {
 /// What a flow is, where holds ask for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FlowKind {
-    /// Left on a shipment.
-    Shipped,
-    /// Arrived at a party.
-    Delivered,
-    /// Went into a production run.
+    /// Went into a production run, or was used up.
     Consumed,
     /// Anything else.
     Other,
@@ -104,7 +100,6 @@ pub struct Carried {
     pub to: Place,
     /// Slices in it, nested ones too, and how much each held.
     pub content: Vec<Held>,
-    pub kind: FlowKind,
 }
 
 /// Something appeared or was taken that no slice explains: the batch's other slices may.
@@ -228,9 +223,8 @@ impl Settled {
         now.kind = match reason {
             Reason::Shipped { shipment, to } => {
                 self.declare(shipment, to.as_ref());
-                FlowKind::Shipped
+                FlowKind::Other
             }
-            Reason::Delivered => FlowKind::Delivered,
             Reason::Produced { production: true } | Reason::UsedUp => FlowKind::Consumed,
             _ => FlowKind::Other,
         };
@@ -257,11 +251,12 @@ impl Settled {
             }
             Source::NotStated => {
                 let picked = self.pick_unnamed(batch, &to, amount.as_ref(), reason);
-                let first = picked.picks.first().map(|pick| pick.place.clone());
-                if let (Reason::Packed { container, first: true, .. }, Some(place)) = (reason, first)
+                // From nowhere that is known: then nobody knows where the container stands.
+                let place = picked.picks.first().map_or(Place::Unplaced, |pick| pick.place.clone());
+                if let Reason::Packed { container, first: true, .. } = reason
                     && self.is_first_packing(container, now)
                 {
-                    self.standing.pack_first(container, &place);
+                    self.appear(container, &place, now);
                 }
                 self.settle_picked(batch, picked, to, reason, None, now);
             }

@@ -66,7 +66,8 @@ pub struct Walk<'a> {
     settled: &'a Settled,
     runs: BTreeMap<RunId, Run>,
     pass: Pass<'a>,
-    follow_codes: bool,
+    /// For a trace: codes and residue are followed. Holds pass by neither.
+    traces: bool,
     /// It started from whole batches, and not from a slice.
     whole: bool,
     pub moments: BTreeMap<Spot, [Option<Instant>; 3]>,
@@ -78,7 +79,7 @@ pub struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub fn new(settled: &'a Settled, pass: Pass<'a>, follow_codes: bool) -> Self {
+    pub fn new(settled: &'a Settled, pass: Pass<'a>, traces: bool) -> Self {
         let runs = settled.runs();
         let plain = settled.slices.iter().filter(|((_, place), _)| !matches!(place, Place::Vessel(_) | Place::Sink(_)));
         let parts = plain.map(|(slice, book)| (slice.clone(), book.parts())).collect();
@@ -86,7 +87,7 @@ impl<'a> Walk<'a> {
             settled,
             runs,
             pass,
-            follow_codes,
+            traces,
             whole: false,
             moments: BTreeMap::new(),
             followed: BTreeMap::new(),
@@ -147,7 +148,7 @@ impl<'a> Walk<'a> {
 
     /// An ambiguous bare code links possibly to and from each of its candidates.
     fn by_codes(&mut self, batch: &Batch, tier: Tier, moment: Instant, made: bool) {
-        if self.follow_codes {
+        if self.traces {
             for other in self.settled.names.alternatives(batch) {
                 self.reach_all(&other, tier.min(Tier::Possible), moment, made);
             }
@@ -249,7 +250,8 @@ impl<'a> Walk<'a> {
     fn through_vessel(&mut self, vessel: &lotline_domain::id::VesselId, fill: usize, tier: Tier) {
         let settled = self.settled;
         let vessel = &settled.vessels[vessel];
-        for link in vessel.links.iter().filter(|link| link.fill == fill) {
+        let traces = self.traces;
+        for link in vessel.links.iter().filter(|link| link.fill == fill && (traces || !link.residue)) {
             let draw = &vessel.draws[link.draw];
             if !(self.pass)(&vessel.fills[fill].batch, &draw.batch, draw.key.instant, true) {
                 continue;
