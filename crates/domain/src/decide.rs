@@ -21,7 +21,7 @@ use crate::effect::{ContainerMove, Effect, Flow, Origin, Phase, Target};
 use crate::fact::{Correction, Destination, Event, Fact, HoldTarget, ReleaseTarget, RunKind};
 use crate::id::{BatchRef, HoldId, PartyId, Place, Sink};
 use crate::quantity::{Ratio, Stated};
-use crate::settle::{Covers, Key, Settler};
+use crate::settle::{Covers, Key, Settler, same_dimension};
 use crate::time::Instant;
 
 use self::stock::{Level, Rank, Stock, amount_in, contents};
@@ -665,6 +665,6 @@ fn amount_in_unit(
 ) -> Option<Ratio> {
     match batch {
         Some(batch) => settler.convert(batch, from, to),
-        None => stock::same_dimension(from, to),
+        None => same_dimension(from, to),
     }
 }

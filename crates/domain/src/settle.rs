@@ -28,6 +28,7 @@ use crate::unit::Unit;
 pub use self::crossing::{Crossing, Passage};
 pub use self::hold::{Covers, balance_at};
 pub(crate) use self::master::Master;
+pub use self::master::same_dimension;
 pub use self::measure::Measure;
 pub use self::run::{RunBalance, RunLeg, RunSettlement};
 use self::standing::Timelines;

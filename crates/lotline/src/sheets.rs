@@ -160,7 +160,7 @@ pub fn recall(answer: &Recall) -> Vec<Sheet> {
             (None, []) => String::new(),
         };
         rows.row([
-            name(&row.batch).into(),
+            row.batch.as_ref().map(name).unwrap_or_default().into(),
             place.into(),
             state_word(row.state).into(),
             Value::amount(Some(&row.quantity)),

@@ -4,12 +4,13 @@
 //! suspect matter, by mass; an outflow of `a` from a balance `b` takes at most `min(a, max)` and at least
 //! `a − (b − min)`. Sound: they contain the tight bounds. What is behind an assumption is [0, all].
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use lotline_domain::book::{BatchIx, FlowIx, PlaceIx, PlaceKind, RunIx};
 use lotline_domain::command::Amount;
 use lotline_domain::quantity::Ratio;
-use lotline_domain::settle::{Contact, Mark, Node, Settled, Settlement};
+use lotline_domain::settle::{Contact, Mark, Node, RunLeg, Settled, Settlement, same_dimension};
 use lotline_domain::unit::Unit;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -104,6 +105,15 @@ impl Part {
         Some(Self { min: self.min.mul(factor)?, expected, max: self.max.mul(factor)? })
     }
 
+    /// What of so much out of a mixed whole: at least what the clean rest cannot make up.
+    fn out_of(self, total: Ratio, out: Ratio) -> Option<Self> {
+        let max = out.min(self.max);
+        let min = out.sub(total.sub(self.min)?)?.max(Ratio::ZERO).min(max);
+        let whole = total.max(out);
+        let share = |expected: Ratio| if whole.is_zero() { Some(Ratio::ZERO) } else { expected.mul(out)?.div(whole) };
+        Some(Self { min, expected: self.expected.and_then(share), max })
+    }
+
     /// Long fractions are cut outward, the expectation to the nearest.
     fn cut(self) -> Self {
         const LONG: i128 = 1_000_000_000_000_000_000;
@@ -126,10 +136,17 @@ struct SliceContent {
     sure: bool,
 }
 
+/// So often at the most inputs that come after outputs are looked at again.
+const SWEEPS_MAX: usize = 6;
+
 /// Contents of all that a trace reached.
 pub(crate) struct Contents {
     slices: FxHashMap<(BatchIx, PlaceIx), SliceContent>,
     flows: FxHashMap<(BatchIx, usize), Part>,
+    /// What the sweep before this one found, for inputs that come after an output.
+    earlier: FxHashMap<(BatchIx, usize), Part>,
+    /// An input that comes after an output of its run was needed.
+    looked_ahead: Cell<bool>,
     suspects: FxHashSet<BatchIx>,
     reached: FxHashSet<BatchIx>,
 }
@@ -139,6 +156,27 @@ struct Queue {
     batch: BatchIx,
     settled: std::sync::Arc<Settlement>,
     next: usize,
+    /// Swept before their turn.
+    ahead: FxHashSet<usize>,
+}
+
+impl Queue {
+    /// What is not swept yet up to an instant, in step order.
+    fn waiting(&self, instant: i64) -> impl Iterator<Item = (usize, Settled)> + '_ {
+        let rest = self.settled.flows.iter().enumerate().skip(self.next);
+        let rest = rest.filter(|(number, flow)| flow.in_book() && !self.ahead.contains(number));
+        rest.take_while(move |(_, flow)| flow.at <= instant).map(|(number, flow)| (number, *flow))
+    }
+
+    fn swept(&mut self, number: usize) {
+        self.ahead.insert(number);
+        while let Some(flow) = self.settled.flows.get(self.next) {
+            if flow.in_book() && !self.ahead.remove(&self.next) {
+                return;
+            }
+            self.next += 1;
+        }
+    }
 }
 
 impl Contents {
@@ -149,9 +187,33 @@ impl Contents {
         batches.sort_unstable();
         batches.dedup();
         let reached = batches.iter().copied().collect();
-        let mut contents = Self { slices: FxHashMap::default(), flows: FxHashMap::default(), suspects, reached };
-        let mut queues: Vec<Queue> =
-            batches.into_iter().map(|batch| Queue { batch, settled: question.settlement(batch), next: 0 }).collect();
+        let mut contents = Self {
+            slices: FxHashMap::default(),
+            flows: FxHashMap::default(),
+            earlier: FxHashMap::default(),
+            looked_ahead: Cell::new(false),
+            suspects,
+            reached,
+        };
+        // Every input reaches every output of its run, also one that came out before (ruling 10): what is in such an
+        // input is known once all was swept. Each sweep is sound, and the next one is at least as tight.
+        for left in (0..SWEEPS_MAX).rev() {
+            contents.sweep_all(question, &batches);
+            if left == 0 || !contents.looked_ahead.get() || contents.flows == contents.earlier {
+                break;
+            }
+            contents.earlier = std::mem::take(&mut contents.flows);
+            contents.slices.clear();
+            contents.looked_ahead.set(false);
+        }
+        contents
+    }
+
+    fn sweep_all(&mut self, question: &Question<'_>, batches: &[BatchIx]) {
+        let mut queues: Vec<Queue> = batches
+            .into_iter()
+            .map(|&batch| Queue { batch, settled: question.settlement(batch), next: 0, ahead: FxHashSet::default() })
+            .collect();
         let mut instants: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
         for (at, queue) in queues.iter().enumerate() {
             for flow in queue.settled.flows.iter().filter(|flow| flow.in_book()) {
@@ -163,41 +225,68 @@ impl Contents {
         }
         for (instant, mut at) in instants {
             at.dedup();
-            contents.sweep(question, &mut queues, &at, instant);
+            self.sweep(question, &mut queues, &at, instant);
         }
-        contents
     }
 
-    /// All flows of one instant: those that wait for another batch's go last; a ring is cut as unknown.
+    /// All flows of one instant. What waits for another batch's goes later. Where all wait for each other, what leaves
+    /// a slice that holds enough of it is older than what comes in at that instant, and goes first; what then still
+    /// goes in a ring is cut as unknown. Neither depends on the order in which anything was recorded.
     fn sweep(&mut self, question: &Question<'_>, queues: &mut [Queue], at: &[usize], instant: i64) {
         loop {
+            let mut stuck: Vec<usize> = Vec::new();
             let mut moved = false;
-            let mut waiting: Option<usize> = None;
             for &index in at {
-                while let Some((number, flow)) = next_of(&mut queues[index], instant) {
-                    let batch = queues[index].batch;
-                    if !self.ready(question, batch, &flow, instant) {
-                        waiting.get_or_insert(index);
+                loop {
+                    let head = queues[index].waiting(instant).next();
+                    let Some((number, flow)) = head else { break };
+                    if !self.ready(question, queues[index].batch, &flow, instant) {
+                        stuck.push(index);
                         break;
                     }
-                    let settled = queues[index].settled.clone();
-                    self.step(question, batch, &settled, number, &flow, false);
-                    queues[index].next = number + 1;
+                    self.take(question, &mut queues[index], number, &flow, false);
                     moved = true;
                 }
             }
-            match (moved, waiting) {
-                (_, None) => return,
-                (true, _) => {}
-                (false, Some(index)) => {
-                    if let Some((number, flow)) = next_of(&mut queues[index], instant) {
-                        let (batch, settled) = (queues[index].batch, queues[index].settled.clone());
-                        self.step(question, batch, &settled, number, &flow, true);
-                        queues[index].next = number + 1;
-                    }
-                }
+            if stuck.is_empty() {
+                return;
             }
+            if moved {
+                continue;
+            }
+            let older = |index: usize| {
+                let queue = &queues[index];
+                let leaves = |(_, flow): &(usize, Settled)| self.leaves_enough(&queue.settled, flow);
+                queue.waiting(instant).find(leaves).map(|(number, flow)| (index, number, flow))
+            };
+            let first = |found: &(usize, usize, Settled)| named(question, queues[found.0].batch, &found.2);
+            let next = stuck.iter().filter_map(|index| older(*index)).min_by_key(first);
+            let ring = || {
+                let heads = stuck.iter().filter_map(|index| {
+                    queues[*index].waiting(instant).next().map(|(number, flow)| (*index, number, flow))
+                });
+                heads.min_by_key(first)
+            };
+            let (Some((index, number, flow)), forced) = next.map_or_else(|| (ring(), true), |next| (Some(next), false))
+            else {
+                return;
+            };
+            self.take(question, &mut queues[index], number, &flow, forced);
         }
+    }
+
+    fn take(&mut self, question: &Question<'_>, queue: &mut Queue, number: usize, flow: &Settled, forced: bool) {
+        let settled = queue.settled.clone();
+        self.step(question, queue.batch, &settled, number, flow, forced);
+        queue.swept(number);
+    }
+
+    /// A flow out of a slice that holds all of it already.
+    fn leaves_enough(&self, settled: &Settlement, flow: &Settled) -> bool {
+        let (Node::Place(place), Some(amount)) = (flow.from, flow.amount) else { return false };
+        let held = self.slices.get(&(settled.batch, place)).map_or(Ratio::ZERO, |slice| slice.balance);
+        held.sub(settled.measure.value(amount)).is_some_and(|left| !left.is_negative())
+            && settled.slice(place).is_some()
     }
 
     /// An output waits for the inputs of its run up to its own moment, a draw for the fills that it holds.
@@ -209,7 +298,7 @@ impl Contents {
             Node::Run(run) => {
                 let told = question.run(run);
                 let mut legs = told.inputs.iter().filter(|leg| leg.at <= instant);
-                legs.all(|leg| self.leg(question, leg.batch, leg.flow).is_some())
+                legs.all(|leg| self.leg(question, leg.batch, leg.flow, false).is_some())
             }
             Node::Place(place) if question.book().place_kind(place) == PlaceKind::Vessel => {
                 let mixed = question.vessel(place);
@@ -218,15 +307,22 @@ impl Contents {
                 };
                 mixed.draws[draw].parts.iter().all(|(fill, _)| {
                     let fill = &mixed.fills[*fill];
-                    self.leg(question, fill.batch, fill.flow).is_some()
+                    self.leg(question, fill.batch, fill.flow, false).is_some()
                 })
             }
             _ => true,
         }
     }
 
-    /// The content of a stated flow into a hub and its whole amount, once all of it was swept.
-    fn leg(&self, question: &Question<'_>, batch: BatchIx, stated: FlowIx) -> Option<Option<(Part, Ratio)>> {
+    /// The content of a stated flow into a hub and its whole amount, once all of it was swept; `ahead` takes what the
+    /// sweep before this one found.
+    fn leg(
+        &self,
+        question: &Question<'_>,
+        batch: BatchIx,
+        stated: FlowIx,
+        ahead: bool,
+    ) -> Option<Option<(Part, Ratio)>> {
         let settled = question.settlement(batch);
         let mut sum = Some((Part::NONE, Ratio::ZERO));
         let parts = settled.flows.iter().enumerate();
@@ -236,7 +332,14 @@ impl Contents {
             let part = if self.suspects.contains(&batch) {
                 Part::all(value)
             } else if self.reached.contains(&batch) {
-                *self.flows.get(&(batch, number))?
+                match self.flows.get(&(batch, number)) {
+                    Some(part) => *part,
+                    None if ahead => {
+                        self.looked_ahead.set(true);
+                        *self.earlier.get(&(batch, number))?
+                    }
+                    None => return None,
+                }
             } else {
                 Part::NONE
             };
@@ -312,6 +415,34 @@ impl Contents {
         Some(Part { min, expected, max })
     }
 
+    /// What of a run's losses, or of what its other legs do not explain, is suspect: outputs like others (ruling 21).
+    pub(crate) fn of_rest(&self, question: &Question<'_>, run: RunIx, quantity: Amount, tier: Tier) -> Content {
+        let any = Content::up_to(quantity.value, quantity.unit);
+        if tier != Tier::Certain {
+            return any;
+        }
+        let part = || {
+            let mass = same_dimension(quantity.unit, Unit::KILOGRAM)?;
+            let told = question.run(run);
+            let (inside, total) = self.put_in(question, told.inputs.iter())?;
+            inside.out_of(total, quantity.value.mul(mass)?)?.scaled(Ratio::ONE.div(mass)?)
+        };
+        part().map_or(any, |part| Content { min: part.min, expected: part.expected, max: part.max, ..any })
+    }
+
+    /// What of the suspects went into a run with some of its inputs, and all that did, by mass.
+    fn put_in<'l>(&self, question: &Question<'_>, inputs: impl Iterator<Item = &'l RunLeg>) -> Option<(Part, Ratio)> {
+        let (mut inside, mut total) = (Part::NONE, Ratio::ZERO);
+        for input in inputs {
+            let (part, all) = self.leg(question, input.batch, input.flow, true)??;
+            let base = question.settlement(input.batch).measure.base;
+            let mass = question.settler().convert(input.batch, base, Unit::KILOGRAM)?;
+            inside = inside.add(part.scaled(mass)?)?;
+            total = total.add(all.mul(mass)?)?;
+        }
+        Some((inside, total))
+    }
+
     /// By mass: at most the suspect matter that went in, at least what clean inputs cannot make up.
     fn out_of_run(
         &self,
@@ -324,23 +455,10 @@ impl Contents {
         let settler = question.settler();
         let told = question.run(run);
         let output = told.outputs.iter().find(|leg| Some(leg.flow) == flow.stated)?;
-        let (mut inside, mut total) = (Part::NONE, Ratio::ZERO);
-        for input in told.inputs.iter().filter(|input| told.connects(input, output)) {
-            let (part, all) = self.leg(question, input.batch, input.flow)??;
-            let base = question.settlement(input.batch).measure.base;
-            let mass = settler.convert(input.batch, base, Unit::KILOGRAM)?;
-            inside = inside.add(part.scaled(mass)?)?;
-            total = total.add(all.mul(mass)?)?;
-        }
+        let connected = told.inputs.iter().filter(|input| told.connects(input, output));
+        let (inside, total) = self.put_in(question, connected)?;
         let mass = settler.convert(settled.batch, settled.measure.base, Unit::KILOGRAM)?;
-        let out = value.mul(mass)?;
-        let max = out.min(inside.max);
-        let min = out.sub(total.sub(inside.min)?)?.max(Ratio::ZERO).min(max);
-        let whole = total.max(out);
-        let expected = inside
-            .expected
-            .and_then(|expected| if whole.is_zero() { Some(Ratio::ZERO) } else { expected.mul(out)?.div(whole) });
-        Part { min, expected, max }.scaled(Ratio::ONE.div(mass)?)
+        inside.out_of(total, value.mul(mass)?)?.scaled(Ratio::ONE.div(mass)?)
     }
 
     /// The mix model's parts, exact; what a later fill paid is [0, all].
@@ -359,7 +477,7 @@ impl Contents {
         let mut sum = Part::NONE;
         for (fill, amount) in &mixed.draws[draw].parts {
             let fill = &mixed.fills[*fill];
-            let (part, all) = self.leg(question, fill.batch, fill.flow)??;
+            let (part, all) = self.leg(question, fill.batch, fill.flow, true)??;
             let base = question.settlement(fill.batch).measure.base;
             let factor = settler.convert(fill.batch, base, unit)?;
             let (part, all) = (part.scaled(factor)?, all.mul(factor)?);
@@ -472,13 +590,9 @@ impl SliceContent {
     const EMPTY: Self = Self { balance: Ratio::ZERO, part: Part::NONE, sure: true };
 }
 
-fn next_of(queue: &mut Queue, instant: i64) -> Option<(usize, Settled)> {
-    while let Some(flow) = queue.settled.flows.get(queue.next) {
-        if !flow.in_book() {
-            queue.next += 1;
-            continue;
-        }
-        return (flow.at <= instant).then_some((queue.next, *flow));
-    }
-    None
+/// What a flow is called, whatever was recorded first.
+fn named(question: &Question<'_>, batch: BatchIx, flow: &Settled) -> (String, u16, String) {
+    let book = question.book();
+    let leg = flow.stated.map_or(0, |stated| book.stated(stated).leg);
+    (book.event_id_text(flow.fact).to_owned(), leg, book.batch(batch).to_string())
 }

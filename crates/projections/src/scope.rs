@@ -3,14 +3,19 @@
 use lotline_domain::book::{BatchIx, PlaceIx, PlaceKind, RunIx};
 use lotline_domain::command::Amount;
 use lotline_domain::id::Sink;
-use lotline_domain::settle::{RunBalance, RunSettlement, Settlement};
+use lotline_domain::quantity::Ratio;
+use lotline_domain::settle::{RunBalance, Settlement};
 use rustc_hash::{FxHashMap, FxHashSet};
+
+mod path;
 
 use crate::content::{Content, Contents};
 use crate::on_hand::{State, amount, state_of};
 use crate::question::Question;
 use crate::received::{Arrivals, Received};
 use crate::trace::{Direction, Edge, Point, Tier, Trace, trace};
+
+use self::path::Paths;
 
 /// Where a row of a scope is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,8 +29,8 @@ pub enum Spot {
 /// One row of a scope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScopeRow {
-    /// Which batch.
-    pub batch: BatchIx,
+    /// Which batch; `None` for what belongs to a run: its losses, what is unexplained of it, what is still in it.
+    pub batch: Option<BatchIx>,
     /// The slice: the very place, a container perhaps; `None` for a run.
     pub slice: Option<PlaceIx>,
     /// Where it is.
@@ -67,7 +72,7 @@ pub struct Scope {
 pub fn scope(question: &Question<'_>, suspects: &[BatchIx]) -> Scope {
     let trace = trace(question, suspects, Direction::Forward);
     let contents = Contents::of(question, &trace);
-    let paths = Paths::of(&trace);
+    let paths = Paths::of(question, &trace);
     let mut rows: Vec<ScopeRow> = Vec::new();
     let mut batches: Vec<BatchIx> = trace.slices.keys().map(|(batch, _)| *batch).collect();
     batches.sort_unstable();
@@ -82,15 +87,17 @@ pub fn scope(question: &Question<'_>, suspects: &[BatchIx]) -> Scope {
         // Also where all that came was in containers, and never lay there loose.
         rows.extend(received.into_iter().filter_map(|(party, known)| asker.slice_row(batch, party, Some(known))));
     }
-    rows.extend(gone(question, &trace, &contents, &paths));
-    rows.extend(in_runs(question, &trace, &contents, &paths));
+    rows.extend(asker.in_sinks());
+    rows.extend(asker.in_vessels());
+    rows.extend(asker.in_runs());
     let book = question.book();
     rows.sort_by_cached_key(|row| {
         let spot = match row.spot {
             Spot::Place(place) => place.map_or_else(String::new, |place| book.place(place).to_string()),
             Spot::Run(run) => format!("run:{}", book.run(run)),
         };
-        (book.batch(row.batch).to_string(), spot, row.slice.map(|slice| book.place(slice).to_string()), row.state)
+        let batch = row.batch.map(|batch| book.batch(batch).to_string());
+        (batch.is_none(), batch, spot, row.slice.map(|slice| book.place(slice).to_string()), row.state)
     });
     Scope { suspects: trace.starts.clone(), rows, trace }
 }
@@ -137,7 +144,7 @@ impl Asker<'_, '_> {
         let at_party = question.book().place_kind(place) == PlaceKind::Party;
         let (ever, net) = received.map_or((0, 0), |known| (known.ever, known.net));
         Some(ScopeRow {
-            batch,
+            batch: Some(batch),
             slice: Some(place),
             spot: Spot::Place(standing),
             state,
@@ -209,48 +216,147 @@ impl PutIn {
     }
 }
 
-/// What went into sinks and vessels.
-fn gone(question: &Question<'_>, trace: &Trace, contents: &Contents, paths: &Paths<'_>) -> Vec<ScopeRow> {
-    let book = question.book();
-    let mut sums: FxHashMap<(BatchIx, PlaceIx), PutIn> = FxHashMap::default();
-    for edge in trace.edges.iter().filter(|edge| edge.flow.in_book()) {
-        let (Point::Sink(place) | Point::Vessel(place)) = edge.to else { continue };
-        sums.entry((edge.batch, place)).or_insert_with(|| PutIn::by(edge)).add(edge);
+impl Asker<'_, '_> {
+    /// What a trace followed into points of one kind, by batch.
+    fn put_in<P: std::hash::Hash + Eq>(&self, point: impl Fn(Point) -> Option<P>) -> FxHashMap<(BatchIx, P), PutIn> {
+        let mut sums: FxHashMap<(BatchIx, P), PutIn> = FxHashMap::default();
+        for edge in self.trace.edges.iter().filter(|edge| edge.flow.in_book()) {
+            let Some(into) = point(edge.to) else { continue };
+            sums.entry((edge.batch, into)).or_insert_with(|| PutIn::by(edge)).add(edge);
+        }
+        sums
     }
-    let mut rows = Vec::new();
-    for ((batch, place), PutIn { sum, unknown, tier, since, flows }) in sums {
-        let settled = question.settlement(batch);
-        let (state, quantity, point, content) = match book.sink(place) {
-            Some(sink) => {
-                let quantity = amount(&settled, sum);
-                let content = contents.of_flows(question, batch, &flows, quantity);
-                (sink_state(sink), quantity, Point::Sink(place), content)
-            }
-            None => {
-                let left = crate::on_hand::slices_of(question, batch).into_iter().find(|row| row.slice == place);
-                let Some(left) = left else { continue };
-                let whole = amount(&settled, sum);
-                let content = contents.of_flows(question, batch, &flows, whole).within(whole, left.amount);
-                (State::InVessel, left.amount, Point::Vessel(place), content)
+
+    fn row_of(&self, batch: BatchIx, spot: Spot, put_in: &PutIn) -> ScopeRow {
+        let whole = amount(&self.question.settlement(batch), put_in.sum);
+        let (point, slice) = match spot {
+            Spot::Run(run) => (Point::Run(run), None),
+            Spot::Place(place) => {
+                let place = place.expect("what went somewhere went to a place");
+                let vessel = self.question.book().place_kind(place) == PlaceKind::Vessel;
+                (if vessel { Point::Vessel(place) } else { Point::Sink(place) }, Some(place))
             }
         };
-        rows.push(ScopeRow {
-            batch,
-            slice: Some(place),
-            spot: Spot::Place(Some(place)),
-            state,
-            tier,
-            since,
-            content,
-            quantity,
-            unknown,
+        ScopeRow {
+            batch: Some(batch),
+            slice,
+            spot,
+            state: State::Consumed,
+            tier: put_in.tier,
+            since: put_in.since,
+            quantity: whole,
+            unknown: put_in.unknown,
             ever: None,
             net: None,
-            why: paths.to_batch(point, batch, tier),
+            content: self.contents.of_flows(self.question, batch, &put_in.flows, whole),
+            why: self.paths.to_batch(point, batch, put_in.tier),
             cleared_at: None,
-        });
+        }
     }
-    rows
+
+    /// What went into sinks.
+    fn in_sinks(&self) -> Vec<ScopeRow> {
+        let sink = |point| if let Point::Sink(place) = point { Some(place) } else { None };
+        let rows = self.put_in(sink).into_iter().map(|((batch, place), put_in)| {
+            let state = self.question.book().sink(place).map_or(State::Consumed, sink_state);
+            ScopeRow { state, ..self.row_of(batch, Spot::Place(Some(place)), &put_in) }
+        });
+        rows.collect()
+    }
+
+    /// What went into vessels: what is left there, and what they passed on, by their mix models.
+    fn in_vessels(&self) -> Vec<ScopeRow> {
+        let vessel = |point| if let Point::Vessel(place) = point { Some(place) } else { None };
+        let mut rows = Vec::new();
+        for ((batch, place), put_in) in self.put_in(vessel) {
+            let row = self.row_of(batch, Spot::Place(Some(place)), &put_in);
+            let left = crate::on_hand::slices_of(self.question, batch).into_iter().find(|row| row.slice == place);
+            if let Some(left) = left {
+                let content = row.content.within(row.quantity, left.amount);
+                rows.push(ScopeRow { state: State::InVessel, quantity: left.amount, content, ..row.clone() });
+            }
+            if let Some(passed) = self.passed_on(batch, place).filter(|passed| passed.value.is_positive()) {
+                let content = row.content.within(row.quantity, passed);
+                rows.push(ScopeRow { quantity: passed, content, ..row });
+            }
+        }
+        rows
+    }
+
+    /// How much of what a batch put into a vessel draws took, in the batch's measure; `None` where that is not known.
+    fn passed_on(&self, batch: BatchIx, vessel: PlaceIx) -> Option<Amount> {
+        let mixed = self.question.vessel(vessel);
+        let base = self.question.settlement(batch).measure.base;
+        let mut sum = Ratio::ZERO;
+        for draw in &mixed.draws {
+            for (fill, part) in draw.parts.iter().chain(&draw.paid_later) {
+                if mixed.fills[*fill].batch == batch {
+                    sum = sum.add(part.mul(self.question.settler().convert(batch, draw.unit, base)?)?)?;
+                }
+            }
+        }
+        Some(Amount { value: sum, unit: base })
+    }
+
+    /// What went into runs, batch by batch, and what belongs to the runs themselves (rulings 11, 12 and 21).
+    fn in_runs(&self) -> Vec<ScopeRow> {
+        let run = |point| if let Point::Run(run) = point { Some(run) } else { None };
+        let mut rows = Vec::new();
+        let mut runs: FxHashMap<RunIx, (BatchIx, Tier, i64)> = FxHashMap::default();
+        for ((batch, run), put_in) in self.put_in(run) {
+            rows.push(self.row_of(batch, Spot::Run(run), &put_in));
+            let best = (batch, put_in.tier, put_in.since);
+            let stable = |of: &(BatchIx, Tier, i64)| {
+                (std::cmp::Reverse(of.1), of.2, self.question.book().batch(of.0).to_string())
+            };
+            let known = runs.entry(run).or_insert(best);
+            if stable(&best) < stable(known) {
+                *known = best;
+            }
+        }
+        for (run, (batch, tier, since)) in runs {
+            for (state, quantity) in self.rest_of(run) {
+                rows.push(ScopeRow {
+                    batch: None,
+                    slice: None,
+                    spot: Spot::Run(run),
+                    state,
+                    tier,
+                    since,
+                    quantity,
+                    unknown: false,
+                    ever: None,
+                    net: None,
+                    content: self.contents.of_rest(self.question, run, quantity, tier),
+                    why: self.paths.to_batch(Point::Run(run), batch, tier),
+                    cleared_at: None,
+                });
+            }
+        }
+        rows
+    }
+
+    /// The declared losses of a run, by sink and unit, and what its other legs do not explain.
+    fn rest_of(&self, run: RunIx) -> Vec<(State, Amount)> {
+        let told = self.question.run(run);
+        let mut found: Vec<(State, Amount)> = Vec::new();
+        for (sink, stated, _) in &told.losses {
+            let (state, unit) = (sink_state(*sink), stated.unit());
+            let value = Ratio::from_decimal(stated.value());
+            match found.iter_mut().find(|(of, amount)| *of == state && amount.unit == unit) {
+                Some((_, amount)) => amount.value = amount.value.add(value).unwrap_or(amount.value),
+                None => found.push((state, Amount { value, unit })),
+            }
+        }
+        match self.question.settler().run_balance(&told, &|batch| self.question.cow(batch)) {
+            RunBalance::Unexplained(value, unit) => found.push((State::Unexplained, Amount { value, unit })),
+            RunBalance::InProcess(value, unit) if value.is_positive() => {
+                found.push((State::InProcess, Amount { value, unit }));
+            }
+            _ => {}
+        }
+        found
+    }
 }
 
 fn sink_state(sink: Sink) -> State {
@@ -261,114 +367,5 @@ fn sink_state(sink: Sink) -> State {
         Sink::Destroyed => State::Destroyed,
         Sink::Adjustment => State::Adjusted,
         Sink::Unexplained => State::Unexplained,
-    }
-}
-
-/// What runs used up, and what is still in open ones.
-fn in_runs(question: &Question<'_>, trace: &Trace, contents: &Contents, paths: &Paths<'_>) -> Vec<ScopeRow> {
-    let mut sums: FxHashMap<(BatchIx, RunIx), PutIn> = FxHashMap::default();
-    for edge in trace.edges.iter().filter(|edge| edge.flow.in_book()) {
-        let Point::Run(run) = edge.to else { continue };
-        sums.entry((edge.batch, run)).or_insert_with(|| PutIn::by(edge)).add(edge);
-    }
-    let mut rows = Vec::new();
-    for ((batch, run), put_in) in sums {
-        let told = question.run(run);
-        let whole = amount(&question.settlement(batch), put_in.sum);
-        let quantity = if told.open { still_in_process(question, &told, batch) } else { Some(whole) };
-        let state = if told.open { State::InProcess } else { State::Consumed };
-        let unknown = put_in.unknown || quantity.is_none();
-        let quantity = quantity.unwrap_or(whole);
-        let content = contents.of_flows(question, batch, &put_in.flows, whole).within(whole, quantity);
-        rows.push(ScopeRow {
-            batch,
-            slice: None,
-            spot: Spot::Run(run),
-            state,
-            tier: put_in.tier,
-            since: put_in.since,
-            quantity,
-            unknown,
-            ever: None,
-            net: None,
-            content,
-            why: paths.to_batch(Point::Run(run), batch, put_in.tier),
-            cleared_at: None,
-        });
-    }
-    rows
-}
-
-/// What of a batch is in an open run: its share of what is in it at all; `None` where that does not compare.
-fn still_in_process(question: &Question<'_>, told: &RunSettlement, batch: BatchIx) -> Option<Amount> {
-    let settlement = |batch| question.cow(batch);
-    let RunBalance::InProcess(rest, unit) = question.settler().run_balance(told, &settlement) else { return None };
-    let shares = question.settler().shares_of_inputs(told, rest, unit, &settlement)?;
-    let (_, value) = shares.into_iter().find(|(input, _)| *input == batch)?;
-    Some(Amount { value, unit })
-}
-
-/// Finds one best path to a point.
-struct Paths<'t> {
-    into: FxHashMap<Point, Vec<&'t Edge>>,
-    starts: &'t [BatchIx],
-}
-
-impl<'t> Paths<'t> {
-    fn of(trace: &'t Trace) -> Self {
-        let mut into: FxHashMap<Point, Vec<&'t Edge>> = FxHashMap::default();
-        for edge in &trace.edges {
-            into.entry(edge.to).or_default().push(edge);
-        }
-        Self { into, starts: &trace.starts }
-    }
-
-    fn to(&self, point: Point, tier: Tier) -> Vec<Edge> {
-        let last = self.best(point, tier, None, &[]);
-        last.map_or_else(Vec::new, |last| self.back_from(last, tier))
-    }
-
-    fn to_batch(&self, point: Point, batch: BatchIx, tier: Tier) -> Vec<Edge> {
-        let entries = self.into.get(&point).into_iter().flatten();
-        let last = entries
-            .filter(|edge| edge.batch == batch && edge.tier >= tier)
-            .min_by_key(|edge| edge.flow.counts_from)
-            .copied();
-        last.map_or_else(Vec::new, |last| self.back_from(last, tier))
-    }
-
-    /// The earliest step into a point that is sure enough and not after `latest`.
-    fn best(&self, point: Point, tier: Tier, latest: Option<i64>, used: &[Edge]) -> Option<&'t Edge> {
-        let entries = self.into.get(&point).into_iter().flatten();
-        entries
-            .filter(|edge| edge.tier >= tier && latest.is_none_or(|latest| edge.flow.counts_from <= latest))
-            .filter(|edge| !used.contains(edge))
-            .min_by_key(|edge| (std::cmp::Reverse(edge.tier), edge.flow.counts_from))
-            .copied()
-    }
-
-    fn back_from(&self, last: &'t Edge, tier: Tier) -> Vec<Edge> {
-        let mut path = vec![*last];
-        let mut at = last;
-        loop {
-            let begins = match at.from {
-                Point::Slice(batch, _) => self.starts.contains(&batch),
-                Point::Supply(_) | Point::Sink(_) => true,
-                Point::Run(_) | Point::Vessel(_) => false,
-            };
-            if begins {
-                break;
-            }
-            let latest = matches!(at.from, Point::Slice(..)).then_some(at.flow.latest);
-            match self.best(at.from, tier, latest, &path) {
-                Some(before) => {
-                    path.push(*before);
-                    at = before;
-                }
-                None => break,
-            }
-        }
-        path.reverse();
-        path
     }
 }

@@ -198,7 +198,7 @@ pub fn scoped(question: &Question<'_>, batch: BatchIx) -> BTreeMap<(String, Stri
         let exposure = row.ever.zip(row.net).map(|(ever, net)| (ever.value.to_string(), net.value.to_string()));
         let (state, tier) = (row.state.words().to_owned(), row.tier.word().to_owned());
         let value = (state, tier, row.quantity.value.to_string(), row.unknown, exposure);
-        Some(((book.batch(row.batch).to_string(), place.to_string()), value))
+        Some(((book.batch(row.batch?).to_string(), place.to_string()), value))
     });
     slices.collect()
 }

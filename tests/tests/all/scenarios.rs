@@ -12,7 +12,7 @@ use lotline_domain::quantity::Ratio;
 use lotline_domain::settle::RunBalance;
 use lotline_domain::time::{CommitNo, Instant, Position};
 use lotline_handler::{Handler, Outcome, body_at};
-use lotline_projections::{Direction, Point, Question, Spot, scope, slices_of, trace, vessels};
+use lotline_projections::{Direction, Point, Question, Spot, State, scope, slices_of, trace, vessels};
 use lotline_testkit::disk::FaultyDisk;
 use lotline_testkit::naive::{Bounds as NaiveBounds, Naive, Node, Rest, Tier};
 use lotline_testkit::scenario::{About, Ask, Rows, Scenario, Verdict, What, plain, short};
@@ -261,7 +261,15 @@ impl Engine<'_, '_> {
             let (min, max) = (plain(&row.content.min.to_string()), plain(&row.content.max.to_string()));
             said.insert("content".to_owned(), format!("[{min}, {expected}, {max}]"));
             said.extend(row.cleared_at.map(|at| ("cleared-at".to_owned(), Instant(at).to_string())));
-            rows.0.insert(short(&format!("{} {place}", book.batch(row.batch))), said);
+            // What belongs to a run itself, and what a vessel passed on, stands beside other rows of that place.
+            let batch = row.batch.map(|batch| format!("{} ", book.batch(batch))).unwrap_or_default();
+            let word = row.state.words().replace(' ', "-");
+            let place = match row.batch {
+                None => format!("{place} {word}"),
+                Some(_) if row.state == State::Consumed && place.starts_with("vessel:") => format!("{place}/{word}"),
+                Some(_) => place,
+            };
+            rows.0.insert(short(&format!("{batch}{place}")), said);
         }
     }
 
@@ -277,7 +285,10 @@ impl Engine<'_, '_> {
                 && ever.value.is_positive()
             {
                 let entry = sums
-                    .entry(short(&format!("{} {party}", book.batch(row.batch))))
+                    .entry(short(&format!(
+                        "{} {party}",
+                        row.batch.map_or_else(String::new, |batch| book.batch(batch).to_string())
+                    )))
                     .or_insert((Ratio::ZERO, Ratio::ZERO));
                 *entry = (entry.0.add(ever.value).expect("small"), entry.1.add(net.value).expect("small"));
             }
@@ -403,6 +414,7 @@ fn naive_answer(naive: &Naive, bounds: NaiveBounds, about: &About) -> Option<Row
                 if place != "unplaced" {
                     said.insert("state".to_owned(), row.state.replace(' ', "-"));
                 }
+                let place = place.replace("in process", "in-process");
                 if !place.starts_with("run:") {
                     said.insert("at".to_owned(), row.stands.to_string());
                 }
@@ -410,7 +422,7 @@ fn naive_answer(naive: &Naive, bounds: NaiveBounds, about: &About) -> Option<Row
                     said.insert("ever".to_owned(), plain(&exposure.ever.to_string()));
                     said.insert("net".to_owned(), plain(&exposure.net.to_string()));
                 }
-                rows.0.insert(short(&format!("{name} {place}")), said);
+                rows.0.insert(short(format!("{name} {place}").trim_start()), said);
             }
         }
         About::Received(batch) => {

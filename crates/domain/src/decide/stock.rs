@@ -7,7 +7,7 @@ use crate::book::{BatchIx, Deed, EndKind, PlaceIx, PlaceKind};
 use crate::effect::Phase;
 use crate::fact::CleanGrade;
 use crate::quantity::{Ratio, Stated};
-use crate::settle::{Measure, Node, Settled, Settlement, Settler};
+use crate::settle::{Measure, Node, Settled, Settlement, Settler, same_dimension};
 use crate::unit::Unit;
 
 /// The balances of a batch's slices over time, less what this decision has taken so far.
@@ -288,18 +288,6 @@ impl Level {
     pub(super) fn take(&mut self, amount: Ratio) {
         self.taken = self.taken.add(amount).unwrap_or(self.taken);
     }
-}
-
-/// How much of `to` one `from` is where both are of one dimension.
-pub(super) fn same_dimension(from: Unit, to: Unit) -> Option<Ratio> {
-    if from == to {
-        return Some(Ratio::ONE);
-    }
-    if from.dimension() != to.dimension() {
-        return None;
-    }
-    let ((fnum, fden), (tnum, tden)) = (from.ratio()?, to.ratio()?);
-    Ratio::new(fnum.into(), fden.into())?.div(Ratio::new(tnum.into(), tden.into())?)
 }
 
 /// A statement in a unit: what was said, or what was said beside it. Also the statement that converts.

@@ -166,7 +166,8 @@ fn without_cycles(wanted: &[(PlaceIx, PlaceIx)]) -> FxHashMap<PlaceIx, PlaceIx> 
     tree
 }
 
-pub(crate) fn same_dimension(from: Unit, to: Unit) -> Option<Ratio> {
+/// How much of `to` one `from` is where both are of one dimension.
+pub fn same_dimension(from: Unit, to: Unit) -> Option<Ratio> {
     if from == to {
         return Some(Ratio::ONE);
     }

@@ -191,32 +191,6 @@ impl Settler<'_> {
         RunBalance::NotComparable
     }
 
-    /// What of what is in an open run is of each input, by the share of what it put in; `None` where the
-    /// inputs do not compare in that unit.
-    pub fn shares_of_inputs<'s>(
-        &self,
-        run: &RunSettlement,
-        rest: Ratio,
-        unit: Unit,
-        settlement: &impl Fn(BatchIx) -> std::borrow::Cow<'s, Settlement>,
-    ) -> Option<Vec<(BatchIx, Ratio)>> {
-        let mut put_in: Vec<(BatchIx, Ratio)> = Vec::new();
-        let mut total = Ratio::ZERO;
-        for leg in &run.inputs {
-            let amount = self.leg_amount(leg, unit, settlement)?;
-            total = total.add(amount)?;
-            match put_in.iter_mut().find(|(batch, _)| *batch == leg.batch) {
-                Some((_, sum)) => *sum = sum.add(amount)?,
-                None => put_in.push((leg.batch, amount)),
-            }
-        }
-        let one = put_in.len() == 1;
-        let share = |amount: Ratio| {
-            if one || total.is_zero() { Some(rest) } else { rest.mul(amount)?.div(total) }
-        };
-        put_in.into_iter().map(|(batch, amount)| Some((batch, share(amount)?))).collect()
-    }
-
     fn leg_amount<'s>(
         &self,
         leg: &RunLeg,

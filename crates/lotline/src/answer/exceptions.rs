@@ -22,7 +22,10 @@ pub fn answer(question: &Question<'_>, within: &Within, reader: &Reader) -> Resu
     let mut rows: Vec<ExceptionRow> =
         engine::exceptions(question).iter().map(|found| row(question, found, within)).collect();
     rows.extend(conflicts(within, reader)?);
-    rows.sort_by(|a, b| (&a.kind, &a.at, &a.cause).cmp(&(&b.kind, &b.at, &b.cause)));
+    rows.sort_by_cached_key(|row| {
+        let batch = row.batch.as_ref().map(|batch| batch.0.to_string());
+        (row.kind.clone(), row.at.clone(), row.cause.clone(), batch, row.place.clone())
+    });
     Ok(Exceptions { asked: within.asked.clone(), rows, said: within.said.clone() })
 }
 

@@ -6,7 +6,7 @@ use lotline_domain::book::{BatchIx, PlaceKind};
 use lotline_domain::command::Amount as DomainAmount;
 use lotline_domain::id::{BatchRef, Place};
 use lotline_domain::quantity::Ratio;
-use lotline_domain::settle::Node;
+use lotline_domain::settle::{Node, same_dimension};
 use lotline_domain::unit::Unit;
 use lotline_projections::{self as engine, Question, Spot};
 use lotline_wire::answer::{Amount, Content, ContentTotal, Grade, Recall, RecallRow, Said, SaidKind};
@@ -24,7 +24,8 @@ pub fn answer(question: &Question<'_>, within: &Within, scope: &engine::Scope, c
     let totals = totals(question, scope);
     let mut said = within.said.clone();
     said.extend(scope.suspects.iter().filter_map(|suspect| nothing_known(question, *suspect, within.known())));
-    said.extend(unknown_quantities(scope.rows.iter().filter(|row| row.unknown).map(|row| batch(book, row.batch))));
+    let unknown = scope.rows.iter().filter(|row| row.unknown).filter_map(|row| row.batch);
+    said.extend(unknown_quantities(unknown.map(|ix| batch(book, ix))));
     said.extend(mix_models(question, scope.trace.vessels.keys().copied()));
     said.extend(not_convertible(question, scope));
     if scope.rows.len() > 1 {
@@ -48,12 +49,12 @@ pub fn answer(question: &Question<'_>, within: &Within, scope: &engine::Scope, c
 
 /// Shares go by mass: the items whose quantities no factor turns into mass.
 fn not_convertible(question: &Question<'_>, scope: &engine::Scope) -> Option<Said> {
-    let without = |row: &&engine::ScopeRow| {
-        let base = question.settlement(row.batch).measure.base;
-        question.settler().convert(row.batch, base, Unit::KILOGRAM).is_none()
+    let without = |batch: &BatchIx| {
+        let base = question.settlement(*batch).measure.base;
+        question.settler().convert(*batch, base, Unit::KILOGRAM).is_none()
     };
     let book = question.book();
-    let batches: BTreeSet<BatchIx> = scope.rows.iter().filter(without).map(|row| row.batch).collect();
+    let batches: BTreeSet<BatchIx> = scope.rows.iter().filter_map(|row| row.batch).filter(without).collect();
     let items: BTreeSet<String> = batches
         .iter()
         .map(|batch| match book.batch(*batch) {
@@ -75,7 +76,7 @@ fn row(question: &Question<'_>, row: &engine::ScopeRow, within: &Within) -> Reca
     let book = question.book();
     let container = row.slice.filter(|slice| book.place_kind(*slice) == PlaceKind::Container);
     RecallRow {
-        batch: batch(book, row.batch),
+        batch: row.batch.map(|ix| batch(book, ix)),
         place: match row.spot {
             Spot::Place(place) => place.map_or(Place::Unplaced, |place| book.place(place)).to_string(),
             Spot::Run(run) => format!("run:{}", book.run(run)),
@@ -118,8 +119,8 @@ fn content(content: &engine::Content) -> Content {
 /// The steps of the path, in words.
 fn why(question: &Question<'_>, row: &engine::ScopeRow) -> Vec<String> {
     let book = question.book();
-    if row.why.is_empty() {
-        return vec![format!("{} is suspected itself", book.batch(row.batch))];
+    if let (true, Some(batch)) = (row.why.is_empty(), row.batch) {
+        return vec![format!("{} is suspected itself", book.batch(batch))];
     }
     row.why
         .iter()
@@ -178,7 +179,11 @@ pub(crate) fn by_mass(question: &Question<'_>, row: &engine::ScopeRow) -> engine
             ..content
         })
     };
-    question.settler().convert(row.batch, content.unit, Unit::KILOGRAM).and_then(in_mass).unwrap_or(content)
+    let factor = match row.batch {
+        Some(batch) => question.settler().convert(batch, content.unit, Unit::KILOGRAM),
+        None => same_dimension(content.unit, Unit::KILOGRAM),
+    };
+    factor.and_then(in_mass).unwrap_or(content)
 }
 
 /// Sums over the rows of a state; what was cleared is in none of them. The content of all of them together is at
@@ -213,11 +218,13 @@ fn totals(question: &Question<'_>, scope: &engine::Scope) -> Vec<ContentTotal> {
     sums.into_iter()
         .filter_map(|sum| {
             let cap = all.filter(|_| sum.content_unit == Unit::KILOGRAM);
-            let max = sum.max.map(|max| cap.filter(|cap| less(*cap, max)).unwrap_or(max));
+            // The same matter may go through several runs or vessels: a sum over them counts it each time.
+            let at_most = |value: Ratio| cap.filter(|cap| less(*cap, value)).unwrap_or(value);
+            let max = sum.max.map(at_most);
             let amount = |value: Ratio| Amount::from(DomainAmount { value, unit: sum.content_unit });
             let content = sum.min.zip(max).map(|(min, max)| Content {
-                min: amount(min),
-                expected: sum.expected.map(amount),
+                min: amount(at_most(min)),
+                expected: sum.expected.map(at_most).map(amount),
                 max: amount(max),
                 grade: Grade::Sound,
             });

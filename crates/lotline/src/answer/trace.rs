@@ -12,6 +12,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{batch, mix_models, moment, nothing_known, tier};
 use crate::bounds::Within;
+use crate::print::quantity;
 
 /// Answers it, from a trace of the engine.
 pub fn answer(question: &Question<'_>, within: &Within, asked: BatchIx, trace: &engine::Trace) -> Trace {
@@ -32,7 +33,10 @@ pub fn answer(question: &Question<'_>, within: &Within, asked: BatchIx, trace: &
     said.extend(residue(book, trace));
     let mut edges: Vec<TraceEdge> = trace.edges.iter().map(|found| edge(question, found)).collect();
     // Equal moments are told in the order of their words, so that the answer does not depend on numbers of rows.
-    edges.sort_by_cached_key(|edge| (edge.at.clone(), words(&edge.from), words(&edge.to), edge.event.clone()));
+    edges.sort_by_cached_key(|edge| {
+        let (amount, batch) = (edge.quantity.as_ref().map(quantity), edge.batch.0.to_string());
+        (edge.at.clone(), words(&edge.from), words(&edge.to), batch, edge.event.clone(), amount)
+    });
     Trace {
         asked: within.asked.clone(),
         direction: match trace.direction {

@@ -315,7 +315,7 @@ impl<'a> Teller<'a> {
             .filter(|row| row.state == State::WithCustomer && row.tier == lotline_wire::answer::Tier::Certain)
             .min_by_key(|row| row.why.len());
         if let Some(row) = example {
-            let (place, batch) = (party_word(&row.place).to_owned(), name(&row.batch));
+            let (place, batch) = (party_word(&row.place).to_owned(), row.batch.as_ref().map(name).unwrap_or_default());
             self.say(&format!("Each row says why it is there (all times in UTC). {place} has {batch} because:"));
             for (at, step) in row.why.clone().iter().enumerate() {
                 let _ = writeln!(self.out, "  {}. {step}", at + 1);
@@ -663,7 +663,7 @@ fn customers(question: &Question<'_>, scope: &engine::Scope, answer: &Recall) ->
     for (row, told) in scope.rows.iter().zip(&answer.rows).filter(|(row, _)| row.tier != engine::Tier::Cleared) {
         let Some(party) = told.place.strip_prefix("party:") else { continue };
         let share = found.entry(party.to_owned()).or_default();
-        share.batches.insert(name(&told.batch));
+        share.batches.extend(told.batch.as_ref().map(name));
         told.ever_received.iter().for_each(|ever| share.ever.add(ever));
         told.net.iter().for_each(|net| share.net.add(net));
         share.tiers.insert(tier_word(told.tier));
@@ -685,7 +685,7 @@ fn customers(question: &Question<'_>, scope: &engine::Scope, answer: &Recall) ->
 /// The batches of a scope that are not cleared.
 fn batches(recall: &Recall) -> BTreeSet<String> {
     let concerned = |row: &&RecallRow| row.tier != lotline_wire::answer::Tier::Cleared;
-    recall.rows.iter().filter(concerned).map(|row| name(&row.batch)).collect()
+    recall.rows.iter().filter(concerned).filter_map(|row| row.batch.as_ref()).map(name).collect()
 }
 
 /// A trace, ready to be told.

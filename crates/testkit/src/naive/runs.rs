@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lotline_domain::fact::{Fact, RunKind, RunReport, Window, anonymous_blend};
-use lotline_domain::id::{BatchRef, EventId, Place, RunId};
+use lotline_domain::id::{BatchRef, EventId, Place, RunId, Sink};
 use lotline_domain::quantity::Stated;
 use lotline_domain::time::Instant;
 use lotline_domain::unit::Unit;
@@ -31,7 +31,7 @@ pub struct Leg {
 pub struct Run {
     pub inputs: Vec<Leg>,
     pub outputs: Vec<Leg>,
-    losses: Vec<Stated>,
+    pub losses: Vec<(Sink, Stated)>,
     mapping: BTreeSet<(Batch, Batch)>,
     reports: usize,
     completed: bool,
@@ -102,7 +102,7 @@ impl Settled {
             }
             run.completed |= report.completed;
             run.last = Some(event.id.clone());
-            run.losses.extend(report.losses.iter().map(|loss| loss.quantity));
+            run.losses.extend(report.losses.iter().map(|loss| (loss.sink, loss.quantity)));
             let pairs = report.mapping.iter().map(|(a, b)| (self.names.resolve(a), self.names.resolve(b)));
             run.mapping.extend(pairs);
             hold_ups.entry(report.run.clone()).or_default().push(report.hold_up_micros);
@@ -165,7 +165,7 @@ impl Settled {
         self.runs().into_iter().map(|(id, run)| (id.to_string(), self.run_balance(&id, &run))).collect()
     }
 
-    fn run_balance(&self, id: &RunId, run: &Run) -> RunBalance {
+    pub(super) fn run_balance(&self, id: &RunId, run: &Run) -> RunBalance {
         let open = run.is_open();
         let common = [Unit::KILOGRAM, Unit::LITRE, Unit::ONE, Unit::METRE, Unit::SQUARE_METRE];
         let sums = common.into_iter().find_map(|unit| Some((unit, self.sum_of_run(id, run, unit)?)));
@@ -181,15 +181,6 @@ impl Settled {
         RunBalance { open, unit: Some(unit), rest }
     }
 
-    /// Which share of its inputs is still in an open run: shared by mass of input (ruling 12).
-    pub(super) fn left_in_process(&self, id: &RunId, run: &Run) -> Option<Number> {
-        let common = [Unit::KILOGRAM, Unit::LITRE, Unit::ONE, Unit::METRE, Unit::SQUARE_METRE];
-        let (unit, left) = common.into_iter().find_map(|unit| Some((unit, self.sum_of_run(id, run, unit)?)))?;
-        let inputs = run.inputs.iter().map(|leg| self.leg_in(id, leg, unit));
-        let sum = inputs.collect::<Option<Vec<Number>>>()?.iter().fold(zero(), |sum, input| sum + input);
-        (sum > zero()).then(|| left / sum)
-    }
-
     /// In less out less losses in a unit, if every leg converts to it.
     fn sum_of_run(&self, id: &RunId, run: &Run, unit: Unit) -> Option<Number> {
         let mut sum = zero();
@@ -199,7 +190,7 @@ impl Settled {
         for leg in &run.outputs {
             sum -= self.leg_in(id, leg, unit)?;
         }
-        for loss in &run.losses {
+        for (_, loss) in &run.losses {
             sum -= loss_in(*loss, unit)?;
         }
         Some(sum)

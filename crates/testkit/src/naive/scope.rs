@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lotline_domain::fact::{Fact, Line};
-use lotline_domain::id::{BatchRef, PartyId, Place, Sink};
+use lotline_domain::id::{BatchRef, PartyId, Place, RunId, Sink};
 use lotline_domain::quantity::Stated;
 use lotline_domain::time::Instant;
 
 use super::Discrepancy;
 use super::names::{Batch, named};
-use super::number::{Number, not_below_zero, zero};
+use super::number::{Number, not_below_zero, number, zero};
+use super::runs::{Rest, Run};
 use super::settle::{Node, Settled};
 use super::walk::{Tier, Walk};
 
@@ -60,6 +61,7 @@ impl Settled {
         for ((batch, place), book) in &self.slices {
             let key = (batch.to_string(), place.to_string());
             let Some(reached) = trace.slices.get(&key) else { continue };
+            self.passed_on(batch, place, reached.tier, &mut rows);
             let quantity = self.balance(batch, place);
             let exposure = match place {
                 Place::Party(party) => exposures.get(&(batch.clone(), party.clone())).cloned(),
@@ -83,32 +85,63 @@ impl Settled {
         rows
     }
 
-    /// Runs are places, too: what went in is consumed, or while the run is open in process, as far as it has
-    /// not come out.
+    /// A vessel is a run (ruling 15): what draws took of a batch is consumed there.
+    fn passed_on(&self, batch: &Batch, place: &Place, tier: Tier, rows: &mut BTreeMap<(String, String), Row>) {
+        let here = Node::Slice(batch.clone(), place.clone());
+        let drawn = self.flows.iter().filter(|flow| flow.from == here && matches!(flow.to, Node::Draw(..)));
+        let quantity = drawn.filter_map(|flow| flow.amount.clone()).fold(zero(), |sum, amount| sum + amount);
+        if quantity > zero() {
+            let (state, stands) = ("consumed", place.clone());
+            let row = Row { tier, state, cleared: false, quantity, unknown: false, stands, exposure: None };
+            rows.insert((batch.to_string(), format!("{place}/consumed")), row);
+        }
+    }
+
+    /// Runs are places, too: what a batch put in is consumed there, and the losses of a run, what is unexplained of it
+    /// and what is still in it belong to the run (rulings 12 and 25).
     fn run_rows(&self, walk: &Walk, rows: &mut BTreeMap<(String, String), Row>) {
         let runs = self.runs();
+        let mut reached: BTreeMap<&RunId, Tier> = BTreeMap::new();
+        let row = |tier, state, quantity| Row {
+            tier,
+            state,
+            cleared: false,
+            quantity,
+            unknown: false,
+            stands: Place::Unplaced,
+            exposure: None,
+        };
         for (index, tier) in &walk.followed {
             let flow = &self.flows[*index];
             let (Node::Run(id), false) = (&flow.to, flow.possible) else { continue };
-            let Some(run) = runs.get(id) else { continue };
-            let row = rows.entry((flow.batch.to_string(), flow.to.text())).or_insert_with(|| Row {
-                tier: *tier,
-                state: if run.is_open() { "in process" } else { "consumed" },
-                cleared: false,
-                quantity: zero(),
-                unknown: false,
-                stands: Place::Unplaced,
-                exposure: None,
-            });
+            let key = (flow.batch.to_string(), flow.to.text());
+            let row = rows.entry(key).or_insert_with(|| row(*tier, "consumed", zero()));
             row.tier = row.tier.max(*tier);
-            let amount = match &flow.amount {
-                Some(amount) if run.is_open() => self.left_in_process(id, run).map(|share| amount * share),
-                amount => amount.clone(),
-            };
-            row.unknown |= amount.is_none();
-            row.quantity += amount.unwrap_or_else(zero);
+            row.unknown |= flow.amount.is_none();
+            row.quantity += flow.amount.clone().unwrap_or_else(zero);
+            let known = reached.entry(id).or_insert(*tier);
+            *known = (*known).max(*tier);
         }
-        rows.retain(|_, row| row.state != "in process" || row.unknown || row.quantity != zero());
+        for (id, tier) in reached {
+            let Some(run) = runs.get(id) else { continue };
+            for (state, quantity) in self.rest_of(id, run) {
+                let place = format!("{} {state}", Node::Run(id.clone()).text());
+                let row = rows.entry((String::new(), place)).or_insert_with(|| row(tier, state, zero()));
+                row.quantity += quantity;
+            }
+        }
+    }
+
+    fn rest_of(&self, id: &RunId, run: &Run) -> Vec<(&'static str, Number)> {
+        let losses =
+            run.losses.iter().map(|(sink, stated)| (state(&Place::Sink(*sink)), number(&stated.value().to_string())));
+        let mut found: Vec<(&'static str, Number)> = losses.collect();
+        match self.run_balance(id, run).rest {
+            Rest::Lost(rest) => found.push(("unexplained", rest)),
+            Rest::InProcess(rest) if rest > zero() => found.push(("in process", rest)),
+            _ => {}
+        }
+        found
     }
 
     /// What every party ever received of what these batches reach, in containers or loose.

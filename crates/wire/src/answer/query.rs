@@ -267,8 +267,9 @@ pub struct Recall {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecallRow {
-    /// The batch.
-    pub batch: Batch,
+    /// The batch; left out for what belongs to a run itself: its losses, what is unexplained of it, what is still in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Batch>,
     /// Where it is; for goods in a container where that stands; for a run `run:` and its name.
     pub place: String,
     /// The container that it is in.
