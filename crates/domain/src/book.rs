@@ -15,7 +15,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::command::{Body, Recorded, Rule};
 use crate::effect::{Effect, Flow, Origin, Target};
 use crate::fact::{Correction, Destination, Event, Fact, FactorScope, HoldTarget, ReleaseTarget};
-use crate::id::{BatchRef, EventId, Place, RunId, Sink};
+use crate::id::{BatchRef, EventId, PartyId, Place, RunId, Sink};
 use crate::quantity::Ratio;
 use crate::time::{CommitNo, Instant, OccurredAt, Position};
 
@@ -78,7 +78,9 @@ pub struct Book {
     fact_of_id: Vec<u32>,
     corrections: FxHashMap<u32, Vec<(FactIx, i64)>>,
     flows: Vec<FlowRow>,
-    extras: FxHashMap<u32, FlowExtra>,
+    extras: Vec<FlowExtra>,
+    /// Which of them a flow has. Few flows have one, and they are large: the table that grows holds numbers.
+    extra_of_flow: FxHashMap<u32, u32>,
     next_of_batch: Vec<u32>,
     next_of_from: Vec<u32>,
     next_of_to: Vec<u32>,
@@ -87,7 +89,7 @@ pub struct Book {
     to_flows: EndHeads,
     deeds: Vec<DeedRow>,
     next_deed: Vec<u32>,
-    batch_deeds: FxHashMap<BatchIx, u32>,
+    batch_deeds: Heads,
     place_deeds: Heads,
     run_deeds: Heads,
     holds: Vec<DeedIx>,
@@ -139,6 +141,11 @@ impl Book {
     /// Folds one recorded event. Refusals have no effects, but a conflict with a fact is remembered beside
     /// it; a second event with a known id has no effects either.
     pub fn apply(&mut self, recorded: &Recorded) {
+        self.apply_effects(recorded, &recorded.effects());
+    }
+
+    /// The same, with the effects that the event has; for who folds one event into several books.
+    pub fn apply_effects(&mut self, recorded: &Recorded, effects: &[Effect]) {
         self.head = Some((recorded.commit, recorded.position));
         let event = match &recorded.body {
             Body::Fact { event, .. } => event,
@@ -165,7 +172,7 @@ impl Book {
             // A correction came before what it corrects: what that fact corrects in turn changes too.
             self.touch_target(id.0);
         }
-        for effect in event.effects() {
+        for effect in effects {
             self.effect(fact, effect);
         }
     }
@@ -303,41 +310,43 @@ impl Book {
         }
     }
 
-    fn effect(&mut self, fact: FactIx, effect: Effect) {
+    fn effect(&mut self, fact: FactIx, effect: &Effect) {
         match effect {
             Effect::Flow(flow) => self.flow(fact, flow),
             Effect::PlaceMoved { leg, container, to, how } => {
-                let container = self.place_ix(&Place::Container(container));
-                let to = self.place_ix(&to);
-                self.place_deed(fact, leg, container, Deed::Move { container, to, how });
+                let container = self.named_place(PlaceKind::Container, container.as_str());
+                let to = self.place_ix(to);
+                self.place_deed(fact, *leg, container, Deed::Move { container, to, how: *how });
             }
             Effect::PlaceEmptied { leg, place, to } => {
-                let place = self.place_ix(&place);
-                let to = to.map(|to| self.place_ix(&to));
-                self.place_deed(fact, leg, place, Deed::Empty { place, to });
+                let place = self.place_ix(place);
+                let to = to.as_ref().map(|to| self.place_ix(to));
+                self.place_deed(fact, *leg, place, Deed::Empty { place, to });
             }
             Effect::ContactBroken { leg, vessel, grade } => {
-                let vessel = self.place_ix(&Place::Vessel(vessel));
-                self.place_deed(fact, leg, vessel, Deed::Clean { vessel, grade: grade.0 });
+                let vessel = self.named_place(PlaceKind::Vessel, vessel.as_str());
+                self.place_deed(fact, *leg, vessel, Deed::Clean { vessel, grade: grade.0 });
             }
             Effect::Counted { leg, batch, at, quantity, second } => {
-                let batch = self.batch_ix(&batch);
-                let at = self.place_ix(&at);
-                self.batch_deed(fact, leg, batch, Deed::Count { batch, at, quantity, second });
+                let batch = self.batch_ix(batch);
+                let at = self.place_ix(at);
+                let deed = Deed::Count { batch, at, quantity: *quantity, second: *second };
+                self.batch_deed(fact, *leg, batch, deed);
             }
             Effect::RunTold { run, kind, completed, mapping, hold_up_micros, losses } => {
-                let run = self.run_ix(&run);
+                let run = self.run_ix(run);
                 let mapping: Vec<_> = mapping.iter().map(|(i, o)| (self.batch_ix(i), self.batch_ix(o))).collect();
                 for batch in mapping.iter().flat_map(|(input, output)| [*input, *output]) {
                     self.batch_deed(fact, 0, batch, Deed::Mention { batch });
                 }
-                let deed = Deed::Run { run, kind, completed, mapping, hold_up_micros, losses };
+                let (kind, completed, hold_up_micros) = (*kind, *completed, *hold_up_micros);
+                let deed = Deed::Run { run, kind, completed, mapping, hold_up_micros, losses: losses.clone() };
                 self.touched.runs.push(run);
                 let at = self.deed(fact, 0, deed, self.run_deeds.get(run.0));
                 self.run_deeds.put(run.0, at.0);
             }
             Effect::Mentioned { batch } => {
-                let batch = self.batch_ix(&batch);
+                let batch = self.batch_ix(batch);
                 self.batch_deed(fact, 0, batch, Deed::Mention { batch });
             }
             other => self.standing_effect(fact, other),
@@ -345,13 +354,13 @@ impl Book {
     }
 
     /// Statuses and attributes.
-    fn standing_effect(&mut self, fact: FactIx, effect: Effect) {
+    fn standing_effect(&mut self, fact: FactIx, effect: &Effect) {
         match effect {
             Effect::StatusHeld { target: HoldTarget::Batch(batch) | HoldTarget::Slice(batch, _), .. }
             | Effect::StatusReleased { target: ReleaseTarget::Batch(batch) }
                 if self.without_statuses =>
             {
-                let batch = self.batch_ix(&batch);
+                let batch = self.batch_ix(batch);
                 self.batch_deed(fact, 0, batch, Deed::Mention { batch });
             }
             Effect::StatusReleased { .. } if self.without_statuses => {}
@@ -359,9 +368,9 @@ impl Book {
                 let hold = self.words.intern(hold.as_str()).into();
                 let (batch, slice) = match target {
                     HoldTarget::Batch(batch) => (batch, None),
-                    HoldTarget::Slice(batch, place) => (batch, Some(self.place_ix(&place))),
+                    HoldTarget::Slice(batch, place) => (batch, Some(self.place_ix(place))),
                 };
-                let batch = self.batch_ix(&batch);
+                let batch = self.batch_ix(batch);
                 let at = self.batch_deed(fact, 0, batch, Deed::Hold { hold, batch, slice });
                 self.holds.push(at);
             }
@@ -371,38 +380,38 @@ impl Book {
                 self.holds.push(at);
             }
             Effect::StatusReleased { target: ReleaseTarget::Batch(batch) } => {
-                let batch = self.batch_ix(&batch);
+                let batch = self.batch_ix(batch);
                 let at = self.batch_deed(fact, 0, batch, Deed::ReleaseBatch { batch });
                 self.holds.push(at);
             }
             Effect::ShipmentBound { shipment, to, phase } => {
-                let shipment = self.place_ix(&Place::Transit(shipment));
+                let shipment = self.named_place(PlaceKind::Transit, shipment.as_str());
                 let to = match to {
-                    Destination::Party(party) => self.place_ix(&Place::Party(party)),
-                    Destination::Location(location) => self.place_ix(&Place::Location(location)),
+                    Destination::Party(party) => self.named_place(PlaceKind::Party, party.as_str()),
+                    Destination::Location(location) => self.named_place(PlaceKind::Location, location.as_str()),
                 };
-                self.place_deed(fact, 0, shipment, Deed::Bound { shipment, to, phase });
+                self.place_deed(fact, 0, shipment, Deed::Bound { shipment, to, phase: *phase });
             }
             Effect::ItemSet { item, base } => {
                 let item = self.words.intern(item.as_str()).into();
-                self.master_deed(fact, Deed::Item { item, base });
+                self.master_deed(fact, Deed::Item { item, base: *base });
             }
             Effect::PlaceSet { place, parent } => {
-                let place = self.place_ix(&Place::Location(place));
-                let parent = parent.map(|parent| self.place_ix(&Place::Location(parent)));
+                let place = self.named_place(PlaceKind::Location, place.as_str());
+                let parent = parent.as_ref().map(|parent| self.named_place(PlaceKind::Location, parent.as_str()));
                 self.master_deed(fact, Deed::Parent { place, parent });
             }
             Effect::VesselSet { vessel, mix, at } => {
-                let vessel = self.place_ix(&Place::Vessel(vessel));
-                let at = at.map(|at| self.place_ix(&Place::Location(at)));
-                self.place_deed(fact, 0, vessel, Deed::Vessel { vessel, mix, at });
+                let vessel = self.named_place(PlaceKind::Vessel, vessel.as_str());
+                let at = at.as_ref().map(|at| self.named_place(PlaceKind::Location, at.as_str()));
+                self.place_deed(fact, 0, vessel, Deed::Vessel { vessel, mix: *mix, at });
             }
             Effect::FactorSet { scope, one, equals } => {
                 let (left, right) = (Ratio::from_decimal(one.value()), Ratio::from_decimal(equals.value()));
                 let (item, batch) = match scope {
                     FactorScope::Item(item) => (self.words.intern(item.as_str()).0, NONE),
                     FactorScope::Batch(batch) => {
-                        let batch = self.batch_ix(&BatchRef::Known(batch));
+                        let batch = self.batch_ix(&BatchRef::Known(batch.clone()));
                         self.batch_deed(fact, 0, batch, Deed::Mention { batch });
                         (NONE, batch.0)
                     }
@@ -411,9 +420,11 @@ impl Book {
                     self.master_deed(fact, Deed::Factor { item, batch, from: one.unit(), to: equals.unit(), ratio });
                 }
             }
-            Effect::PolicySet { holds_pass_runs } => self.master_deed(fact, Deed::Policy { holds_pass_runs }),
+            Effect::PolicySet { holds_pass_runs } => {
+                self.master_deed(fact, Deed::Policy { holds_pass_runs: *holds_pass_runs });
+            }
             Effect::LabelSet { batch, label } => {
-                let batch = self.batch_ix(&batch);
+                let batch = self.batch_ix(batch);
                 let code = self.codes.intern(label.as_str()).into();
                 let at = self.batch_deed(fact, 0, batch, Deed::Label { batch, code });
                 self.touched.everything = true;
@@ -423,15 +434,14 @@ impl Book {
         }
     }
 
-    fn flow(&mut self, fact: FactIx, flow: Flow) {
+    fn flow(&mut self, fact: FactIx, flow: &Flow) {
         let batch = self.batch_ix(&flow.batch);
+        let party = |book: &mut Self, party: &PartyId| book.named_place(PlaceKind::Party, party.as_str());
         let from = match &flow.from {
             Origin::Place(place) => EndKind::Place(self.place_ix(place)),
             Origin::Run(run) => EndKind::Run(self.run_ix(run)),
-            Origin::Supply(party) => EndKind::Supply(self.place_ix(&Place::Party(party.clone()))),
-            Origin::Receipt { by } => {
-                EndKind::Receipt(by.as_ref().map(|party| self.place_ix(&Place::Party(party.clone()))))
-            }
+            Origin::Supply(supplier) => EndKind::Supply(party(self, supplier)),
+            Origin::Receipt { by } => EndKind::Receipt(by.as_ref().map(|by| party(self, by))),
             Origin::Sighting => EndKind::Sighting,
             Origin::Unstated => EndKind::Unstated,
         };
@@ -440,18 +450,20 @@ impl Book {
             Target::Run(run) => EndKind::Run(self.run_ix(run)),
         };
         let (from, to) = (End::pack(from), End::pack(to));
-        let at = u32::try_from(self.flows.len()).expect("fewer than 2^32 flows");
         if flow.second.is_some()
             || flow.window.is_some()
             || flow.document.is_some()
             || flow.packed_at.is_some()
             || flow.beside
         {
-            let Flow { second, window, document, packed_at, beside, .. } = flow;
+            let (document, packed_at) = (flow.document.clone(), flow.packed_at.clone());
             if let Some(at) = &packed_at {
-                self.place_ix(&Place::Location(at.clone()));
+                self.named_place(PlaceKind::Location, at.as_str());
             }
-            self.extras.insert(at, FlowExtra { second, window, document, packed_at, beside });
+            let &Flow { second, window, beside, .. } = flow;
+            let at = u32::try_from(self.flows.len()).expect("fewer than 2^32 flows");
+            self.extra_of_flow.insert(at, u32::try_from(self.extras.len()).expect("fewer extras than flows"));
+            self.extras.push(FlowExtra { second, window, document, packed_at, beside });
         }
         let row = FlowRow {
             quantity: flow.quantity,
@@ -496,9 +508,8 @@ impl Book {
     }
 
     fn batch_deed(&mut self, fact: FactIx, leg: u16, batch: BatchIx, deed: Deed) -> DeedIx {
-        let next = self.batch_deeds.get(&batch).copied().unwrap_or(NONE);
-        let at = self.deed(fact, leg, deed, next);
-        self.batch_deeds.insert(batch, at.0);
+        let at = self.deed(fact, leg, deed, self.batch_deeds.get(batch.0));
+        self.batch_deeds.put(batch.0, at.0);
         at
     }
 
@@ -570,6 +581,10 @@ impl Book {
 
     pub(crate) fn place_ix(&mut self, place: &Place) -> PlaceIx {
         let (kind, name) = place_key(place);
+        self.named_place(kind, name)
+    }
+
+    fn named_place(&mut self, kind: PlaceKind, name: &str) -> PlaceIx {
         let name = self.words.intern(name).0;
         PlaceIx(self.places.intern(PlaceRow { kind, name }))
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::effect::Effect;
 use crate::fact::Event;
 use crate::id::{BatchRef, CommandId, EventId, HoldId, Place, SourceId};
 use crate::quantity::Ratio;
@@ -168,4 +169,14 @@ pub struct Recorded {
     pub recorded_at: RecordedAt,
     /// What it says.
     pub body: Body,
+}
+
+impl Recorded {
+    /// What it does; a refusal does nothing.
+    pub fn effects(&self) -> Vec<Effect> {
+        match &self.body {
+            Body::Fact { event, .. } => event.effects(),
+            Body::Refused { .. } => Vec::new(),
+        }
+    }
 }

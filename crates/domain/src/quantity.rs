@@ -158,10 +158,21 @@ pub struct Ratio {
 fn gcd(a: i128, b: i128) -> i128 {
     let (mut a, mut b) = (a.unsigned_abs(), b.unsigned_abs());
     while b != 0 {
+        // Divisions of 128 bits are slow, and quantities seldom need them.
+        if let (Ok(a), Ok(b)) = (u64::try_from(a), u64::try_from(b)) {
+            return small_gcd(a, b).into();
+        }
         (a, b) = (b, a % b);
     }
     // Inputs are checked values well below 2^127 in magnitude except i128::MIN, which `new` refuses.
     i128::try_from(a).unwrap_or(1)
+}
+
+fn small_gcd(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
 }
 
 impl Ratio {
@@ -176,6 +187,9 @@ impl Ratio {
             return None;
         }
         let divisor = gcd(num, den).max(1);
+        if divisor == 1 && den > 0 {
+            return Some(Self { num, den });
+        }
         let sign = if den < 0 { -1 } else { 1 };
         Some(Self { num: sign * num / divisor, den: sign * den / divisor })
     }
@@ -187,6 +201,9 @@ impl Ratio {
 
     /// The exact value of a decimal.
     pub fn from_decimal(value: Decimal) -> Self {
+        if value.scale() == 0 {
+            return Self { num: value.mantissa(), den: 1 };
+        }
         let scale = 10i128.pow(value.scale());
         // A decimal has at most 96 bits of mantissa and a scale up to 28, both within range.
         Self::new(value.mantissa(), scale).expect("a decimal is a ratio")

@@ -30,7 +30,7 @@ pub use self::hold::{Covers, balance_at};
 pub(crate) use self::master::Master;
 pub use self::master::same_dimension;
 pub use self::measure::Measure;
-pub use self::run::{RunBalance, RunLeg, RunSettlement};
+pub use self::run::{Joins, RunBalance, RunLeg, RunSettlement};
 use self::standing::Timelines;
 pub use self::vessel::{Contact, Draw, Fill, Missing, VesselSettlement};
 
@@ -277,6 +277,9 @@ struct ByEnd {
     to: Vec<u32>,
 }
 
+/// Room that is made at once for the steps of a batch.
+const FEW_STEPS: usize = 12;
+
 /// Up to this many flows a linear look is as fast as an index.
 const INDEX_FROM: usize = 24;
 
@@ -502,14 +505,23 @@ impl<'a> Settler<'a> {
     }
 
     fn settle_until(&self, batch: BatchIx, until: Key, including: Option<FlowIx>) -> Settlement {
-        let mut settlement = self.sweep_until(batch, until, including).finish();
+        let mut settlement = self.sweep_until(batch, until, including, false).finish();
         settlement.index();
         settlement
     }
 
-    fn sweep_until(&self, batch: BatchIx, until: Key, including: Option<FlowIx>) -> sweep::Sweep<'_, '_> {
+    fn sweep_until(
+        &self,
+        batch: BatchIx,
+        until: Key,
+        including: Option<FlowIx>,
+        keep_steps: bool,
+    ) -> sweep::Sweep<'_, '_> {
         let (steps, measure) = self.steps(batch, until);
-        let mut sweep = sweep::Sweep::new(self, batch, measure, until.instant);
+        let mut sweep = sweep::Sweep::new(self, batch, measure, until.instant, steps.len());
+        if keep_steps {
+            sweep.keep_steps();
+        }
         for (key, step) in steps {
             let last = match (including, step) {
                 (Some(wanted), Step::Flow(flow)) => wanted == flow,
@@ -531,8 +543,9 @@ impl<'a> Settler<'a> {
 
     /// All steps in force that concern a batch, in order, and the measure that keeps them exact.
     fn steps(&self, batch: BatchIx, until: Key) -> (Vec<(Key, Step)>, Measure) {
-        let mut steps: Vec<(Key, Step)> = Vec::new();
-        let mut statements: Vec<(Option<Stated>, Option<Stated>)> = Vec::new();
+        // Most batches have few steps.
+        let mut steps: Vec<(Key, Step)> = Vec::with_capacity(FEW_STEPS);
+        let mut statements: Vec<(Option<Stated>, Option<Stated>)> = Vec::with_capacity(FEW_STEPS);
         let mut emptied: Vec<PlaceIx> = Vec::new();
         if self.stands_for(batch).is_none() {
             self.collect(batch, &mut steps, &mut statements, &mut emptied);
@@ -549,6 +562,8 @@ impl<'a> Settler<'a> {
                 }
             }
         }
+        // They come latest recorded first, and what is recorded late is the exception.
+        steps.reverse();
         steps.sort_unstable_by(|a, b| self.order(&a.0, &b.0));
         (steps, Measure::of(self.book, &self.master, batch, &statements))
     }

@@ -8,7 +8,7 @@ use crate::error::{Damage, DamageKind, Failure, NewerFormat, ReadError};
 use crate::files;
 use crate::frame::{self, CommitHeader, Frame, FrameError, PREFIX_BYTES, array_at, u32_at, u64_at};
 use crate::ids::{CommitHash, CommitNumber, Epoch, LedgerId, Micros, Position};
-use crate::storage::{Access, Storage, StorageFile, read_full, read_range};
+use crate::storage::{Access, Storage, StorageFile, read_full, read_range, read_range_into};
 use crate::{FORMAT_VERSION, MAX_FRAME_BYTES};
 
 pub(crate) const SEGMENT_HEADER_BYTES: usize = 96;
@@ -75,6 +75,11 @@ impl Segment {
 
     pub(crate) fn read(&self, from: u64, to: u64) -> Result<Vec<u8>, Failure> {
         read_range(&*self.file, from, to).map_err(Failure::of("read", &self.path))
+    }
+
+    /// The same into a buffer that had something else in it.
+    pub(crate) fn read_into(&self, bytes: &mut Vec<u8>, from: u64, to: u64) -> Result<(), Failure> {
+        read_range_into(&*self.file, bytes, from, to).map_err(Failure::of("read", &self.path))
     }
 
     /// The frame that starts at `offset`, checked for itself but not for its place in the chain.

@@ -103,6 +103,14 @@ pub(crate) fn read_range(file: &dyn StorageFile, from: u64, to: u64) -> io::Resu
     Ok(bytes)
 }
 
+/// The same in place of what is in a buffer.
+pub(crate) fn read_range_into(file: &dyn StorageFile, bytes: &mut Vec<u8>, from: u64, to: u64) -> io::Result<()> {
+    bytes.resize(usize::try_from(to.saturating_sub(from)).map_err(io::Error::other)?, 0);
+    let count = read_full(file, bytes, from)?;
+    bytes.truncate(count);
+    Ok(())
+}
+
 /// Writes all bytes at an offset.
 pub(crate) fn write_full(file: &dyn StorageFile, bytes: &[u8], offset: u64) -> io::Result<()> {
     let mut done = 0;

@@ -163,6 +163,8 @@ struct Check<'a> {
     leaves: Vec<TreeHash>,
     bytes: u64,
     total_bytes: u64,
+    /// Room for the portion that is proven, and for the one that is read meanwhile.
+    buffers: [Vec<u8>; 2],
     /// Sealed segments whose indexes are to be compared, with their lengths.
     sealed: Vec<(Segment, u64)>,
 }
@@ -203,6 +205,7 @@ impl<'a> Check<'a> {
             leaves: Vec::new(),
             bytes: 0,
             total_bytes: 0,
+            buffers: [const { Vec::new() }; 2],
             sealed: Vec::new(),
         };
         check.slots.retain(|slot| *slot != Slot::empty(check.head.ledger));
@@ -226,21 +229,33 @@ impl<'a> Check<'a> {
         let live = self.beside_writer && first == self.best.segment;
         let upto = if live { self.best.end } else { len };
         let mut at = SEGMENT_HEADER_BYTES as u64;
+        let [mut bytes, mut behind] = std::mem::take(&mut self.buffers);
+        segment.read_into(&mut bytes, at, upto.min(at + PORTION_BYTES))?;
         loop {
-            let bytes = segment.read(at, upto.min(at + PORTION_BYTES))?;
-            let proven = self.portion(&segment, first, at, &bytes)?;
-            at += proven;
-            self.bytes += proven;
+            let frames = complete_frames(&bytes);
+            let end = at + frames.iter().map(|frame| frame.len() as u64).sum::<u64>();
+            let mut read_on = || segment.read_into(&mut behind, end, upto.min(end + PORTION_BYTES));
+            let (proven, read) = if bytes.len() < ALONE_BYTES {
+                (frames.iter().map(|frame| prove(frame)).collect(), read_on())
+            } else {
+                rayon::join(|| prove_all(&frames, bytes.len()), read_on)
+            };
+            self.portion(&segment, first, at, proven)?;
+            self.bytes += end - at;
             progress(Progress {
                 commits: self.head.commit.get(),
                 events: self.head.next_position.get(),
                 bytes: self.bytes,
                 total_bytes: self.total_bytes,
             });
-            if proven == 0 {
+            if end == at {
                 break;
             }
+            read?;
+            std::mem::swap(&mut bytes, &mut behind);
+            at = end;
         }
+        self.buffers = [bytes, behind];
         self.end_of_segment(&segment, at, upto, last)?;
         if !last && self.options.indexes {
             self.sealed.push((segment, len));
@@ -248,21 +263,14 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    /// Proves the complete frames at the start of `bytes`, which stand at `from`; how many bytes they are. What does not
-    /// look like a frame ends them.
-    fn portion(&mut self, segment: &Segment, first: CommitNumber, from: u64, bytes: &[u8]) -> Result<u64, OpenError> {
-        let mut frames = Vec::new();
-        let mut rest = bytes;
-        while let Ok(length) = frame::length_at(rest) {
-            frames.push(&rest[..length]);
-            rest = &rest[length..];
-        }
-        let proven: Vec<Result<Proven, FrameError>> = if bytes.len() < ALONE_BYTES {
-            frames.iter().map(|frame| prove(frame)).collect()
-        } else {
-            frames.par_iter().with_min_len(16).map(|frame| prove(frame)).collect()
-        };
-        let mut at = from;
+    /// Follows the chain over proven frames, the first of which stands at `at`.
+    fn portion(
+        &mut self,
+        segment: &Segment,
+        first: CommitNumber,
+        mut at: u64,
+        proven: Vec<Result<Proven, FrameError>>,
+    ) -> Result<(), OpenError> {
         for one in proven {
             let one = one.map_err(|error| self.bad_frame(segment, error, at))?;
             if let Err(broken) = self.head.check(&one.header) {
@@ -274,7 +282,7 @@ impl<'a> Check<'a> {
             at += one.bytes;
         }
         self.grow_tree();
-        Ok(at - from)
+        Ok(())
     }
 
     fn bad_frame(&self, segment: &Segment, error: FrameError, at: u64) -> ReadError {
@@ -377,7 +385,7 @@ fn check_index(storage: &dyn Storage, dir: &Path, segment: &Segment, len: u64) -
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Some(path)),
         Err(error) => return Err(Failure::of("open", &path)(error).into()),
     };
-    let (_, right) = view::rebuild(segment, len)?;
+    let right = view::rebuild_image(segment, len)?;
     let upto = file.len().map_err(Failure::of("look at", &path))?;
     let found = read_range(&*file, 0, upto).map_err(Failure::of("read", &path))?;
     if found == right {
@@ -391,6 +399,22 @@ fn check_index(storage: &dyn Storage, dir: &Path, segment: &Segment, len: u64) -
         position: Some(segment.before.next_position),
         kind: DamageKind::Index,
     }))
+}
+
+/// The complete frames at the start of some bytes. What does not look like a frame ends them.
+fn complete_frames(mut bytes: &[u8]) -> Vec<&[u8]> {
+    let mut frames = Vec::new();
+    while let Ok(length) = frame::length_at(bytes) {
+        frames.push(&bytes[..length]);
+        bytes = &bytes[length..];
+    }
+    frames
+}
+
+/// Checks frames of so many bytes for themselves, by all threads: one frame may be as large as thousands.
+fn prove_all(frames: &[&[u8]], bytes: usize) -> Vec<Result<Proven, FrameError>> {
+    let enough = frames.len() * ALONE_BYTES / bytes;
+    frames.par_iter().with_min_len(enough.max(1)).map(|frame| prove(frame)).collect()
 }
 
 /// Checks a frame for itself and hashes it.

@@ -174,6 +174,14 @@ impl Sealed {
 /// Makes a sealed segment's index from the segment itself; also the bytes of its file. The frames are checked for
 /// themselves and for their numbers; the chain is what [`verify`](crate::verify) is for.
 pub(crate) fn rebuild(segment: &Segment, len: u64) -> Result<(Index, Vec<u8>), ReadError> {
+    let image = rebuild_image(segment, len)?;
+    let index = Index::load(Source::Memory(image.clone()))
+        .map_err(|_| segment.damage(0, &segment.before, DamageKind::Index))?;
+    Ok((index, image))
+}
+
+/// The bytes of the index that a sealed segment of so many bytes gives.
+pub(crate) fn rebuild_image(segment: &Segment, len: u64) -> Result<Vec<u8>, ReadError> {
     let start = SEGMENT_HEADER_BYTES as u64;
     let bytes = segment.read(start, len)?;
     let (mut commits, mut pairs): (Vec<CommitEntry>, Vec<Pair>) = (Vec::new(), Vec::new());
@@ -214,10 +222,7 @@ pub(crate) fn rebuild(segment: &Segment, len: u64) -> Result<(Index, Vec<u8>), R
         commits: commits.len() as u32,
         events: (head.next_position.get() - segment.before.next_position.get()) as u32,
     };
-    let image = index::encode(&about, &commits, &pairs);
-    let index = Index::load(Source::Memory(image.clone()))
-        .map_err(|_| segment.damage(0, &segment.before, DamageKind::Index))?;
-    Ok((index, image))
+    Ok(index::encode(&about, &commits, &pairs))
 }
 
 /// The segments and the head, consistent with each other.

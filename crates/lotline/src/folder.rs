@@ -6,12 +6,12 @@ use std::sync::Arc;
 use lotline_domain::command::Recorded;
 use lotline_domain::time::{CommitNo, Instant, Position, RecordedAt};
 use lotline_handler::{Clock, Handler, Options};
-use lotline_ledger::{CommitNumber, Frame, Head, Keyring, OpenError, OsStorage, Reader, Storage};
+use lotline_ledger::{CommitNumber, Frame, Head, Keyring, OpenError, OsStorage, ReadError, Reader, Storage};
 use lotline_projections::{
-    Checkpoints, CommitHash, CommitMeta, LedgerId, OpenError as ModelError, ReadModel, ReadModelKind,
+    Checkpoints, CommitHash, CommitMeta, LedgerId, OpenError as ModelError, ReadModel, ReadModelKind, Told,
 };
 use lotline_wire::payload;
-use rayon::iter::{IntoParallelRefIterator, IntoParallelRefMutIterator, ParallelIterator};
+use rayon::iter::{IntoParallelIterator, IntoParallelRefIterator, IntoParallelRefMutIterator, ParallelIterator};
 
 use crate::failure::{Exit, Failure, undecodable};
 use crate::progress;
@@ -22,8 +22,10 @@ pub struct Folder {
     dir: PathBuf,
 }
 
-/// So many commits are decoded at once.
+/// At most so many commits are decoded at once,
 const CHUNK: usize = 256;
+/// and no more when they have so many events: decoded, an event takes many times the room of its bytes.
+const CHUNK_EVENTS: u64 = 8_192;
 /// Fewer commits than this are quickly applied: no bar.
 const WORTH_A_BAR: u64 = 2_000;
 
@@ -156,12 +158,12 @@ pub fn check(model: &mut ReadModel, reader: &Reader) -> Result<(), Failure> {
 }
 
 /// A commit, decoded.
-pub(crate) struct Decoded {
-    pub(crate) meta: CommitMeta,
-    pub(crate) events: Vec<Recorded>,
+struct Decoded {
+    meta: CommitMeta,
+    events: Vec<Told>,
 }
 
-pub(crate) fn decode(frame: &Frame) -> Result<Decoded, Failure> {
+fn decode(frame: &Frame) -> Result<Decoded, Failure> {
     let header = frame.header();
     let commit = CommitNo(header.number.get());
     let recorded_at = RecordedAt(Instant(header.recorded_at.get()));
@@ -174,12 +176,25 @@ pub(crate) fn decode(frame: &Frame) -> Result<Decoded, Failure> {
     let events = frame.events().map(|event| {
         let position = event.position().get();
         let stored = payload::decode(event.payload()).map_err(|error| undecodable(position, error))?;
-        Ok(Recorded { position: Position(position), commit, recorded_at, body: stored.body })
+        Ok(Recorded { position: Position(position), commit, recorded_at, body: stored.body }.into())
     });
     Ok(Decoded { meta, events: events.collect::<Result<_, Failure>>()? })
 }
 
-/// Applies to read models what the ledger has and they have not. Each commit is decoded once.
+/// Reads and decodes the next commits; none when there are no more.
+fn decode_some(frames: &mut impl Iterator<Item = Result<Frame, ReadError>>) -> Result<Vec<Decoded>, Failure> {
+    let (mut chunk, mut events) = (Vec::new(), 0);
+    while chunk.len() < CHUNK && events < CHUNK_EVENTS {
+        let Some(frame) = frames.next() else { break };
+        let frame = frame?;
+        events += u64::from(frame.header().event_count);
+        chunk.push(frame);
+    }
+    chunk.par_iter().map(decode).collect()
+}
+
+/// Applies to read models what the ledger has and they have not. Each commit is decoded once, and what its
+/// events do is found once.
 ///
 /// # Errors
 /// Where the ledger cannot be read, or its chain is broken.
@@ -189,16 +204,17 @@ pub fn catch_up(models: &mut [ReadModel], reader: &Reader) -> Result<(), Failure
     let missing = head.commit.get().saturating_sub(from);
     let bar = (missing >= WORTH_A_BAR).then(|| progress::bar(missing, "reading the ledger"));
     let mut frames = reader.frames(CommitNumber::new(from + 1));
-    loop {
-        let chunk: Vec<Frame> = frames.by_ref().take(CHUNK).collect::<Result<_, _>>().map_err(Failure::from)?;
-        if chunk.is_empty() {
-            break;
-        }
-        let decoded: Vec<Decoded> = chunk.par_iter().map(decode).collect::<Result<_, _>>()?;
-        models.par_iter_mut().try_for_each(|model| apply(model, &decoded))?;
+    let mut decoded = decode_some(&mut frames)?;
+    while !decoded.is_empty() {
+        let (applied, next) = rayon::join(
+            || models.par_iter_mut().try_for_each(|model| apply(model, &decoded)),
+            || decode_some(&mut frames),
+        );
+        applied?;
         if let Some(bar) = &bar {
-            bar.inc(chunk.len() as u64);
+            bar.inc(decoded.len() as u64);
         }
+        std::mem::replace(&mut decoded, next?).into_par_iter().for_each(drop);
     }
     if let Some(bar) = bar {
         bar.finish_and_clear();
@@ -212,14 +228,14 @@ pub fn catch_up(models: &mut [ReadModel], reader: &Reader) -> Result<(), Failure
 /// Where it cannot be read, or does not follow.
 pub fn apply_frame(model: &mut ReadModel, frame: &Frame) -> Result<(), Failure> {
     let Decoded { meta, events } = decode(frame)?;
-    model.apply(meta, &events).map_err(|error| {
+    model.apply_told(meta, &events).map_err(|error| {
         Failure::new(Exit::Damage, format!("commit {} does not follow what was applied", meta.number.0)).because(error)
     })
 }
 
 fn apply(model: &mut ReadModel, commits: &[Decoded]) -> Result<(), Failure> {
     for commit in commits.iter().filter(|commit| commit.meta.number > model.cursor().number).collect::<Vec<_>>() {
-        model.apply(commit.meta, &commit.events).map_err(|error| {
+        model.apply_told(commit.meta, &commit.events).map_err(|error| {
             Failure::new(Exit::Damage, "the ledger does not continue what the read model was built from")
                 .because(error)
                 .advice("run `lotline verify`, then `lotline rebuild`")

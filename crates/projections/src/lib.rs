@@ -19,7 +19,7 @@ pub use content::{Content, Grade};
 pub use cursor::{CommitHash, CommitMeta, Cursor, LedgerId, MODEL_VERSION};
 pub use digest::Digest;
 pub use exceptions::{exceptions, of_batch as exceptions_of_batch};
-pub use model::{ApplyError, Checkpoints, Link, ReadModel, ReadModelKind};
+pub use model::{ApplyError, Checkpoints, Link, ReadModel, ReadModelKind, Told};
 pub use on_hand::{OnHand, State, on_hand, slices_of, vessels};
 pub use question::{Borrow, NothingBorrowed, Question};
 pub use scope::{Scope, ScopeRow, Spot, scope};

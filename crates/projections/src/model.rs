@@ -8,6 +8,7 @@ use std::sync::Mutex;
 
 use lotline_domain::book::{Book, Bounds};
 use lotline_domain::command::Recorded;
+use lotline_domain::effect::Effect;
 use lotline_domain::settle::MasterData;
 use lotline_domain::time::{CommitNo, Instant, Position, RecordedAt};
 use thiserror::Error;
@@ -73,6 +74,19 @@ pub enum ApplyError {
         /// The event.
         position: Position,
     },
+}
+
+/// An event and what it does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    recorded: Recorded,
+    effects: Vec<Effect>,
+}
+
+impl From<Recorded> for Told {
+    fn from(recorded: Recorded) -> Self {
+        Self { effects: recorded.effects(), recorded }
+    }
 }
 
 /// A commit's number, and the hash that it stands on.
@@ -227,6 +241,28 @@ impl ReadModel {
     /// # Errors
     /// [`ApplyError`] when it does not follow; then nothing was applied.
     pub fn apply(&mut self, commit: CommitMeta, events: &[Recorded]) -> Result<(), ApplyError> {
+        self.check_next(commit, events.iter())?;
+        for event in events {
+            self.book.apply(event);
+        }
+        self.applied(commit, events.len());
+        Ok(())
+    }
+
+    /// The same with events whose effects are known already: for who applies them to several models.
+    ///
+    /// # Errors
+    /// As [`ReadModel::apply`].
+    pub fn apply_told(&mut self, commit: CommitMeta, events: &[Told]) -> Result<(), ApplyError> {
+        self.check_next(commit, events.iter().map(|told| &told.recorded))?;
+        for Told { recorded, effects } in events {
+            self.book.apply_effects(recorded, effects);
+        }
+        self.applied(commit, events.len());
+        Ok(())
+    }
+
+    fn check_next<'e>(&self, commit: CommitMeta, events: impl Iterator<Item = &'e Recorded>) -> Result<(), ApplyError> {
         let expected = Link { number: CommitNo(self.cursor.number.0 + 1), prev_hash: self.cursor.hash };
         let found = Link { number: commit.number, prev_hash: commit.prev_hash };
         if found != expected {
@@ -239,16 +275,16 @@ impl ReadModel {
             }
             next = Some(event.position.0 + 1);
         }
-        for event in events {
-            self.book.apply(event);
-        }
+        Ok(())
+    }
+
+    fn applied(&mut self, commit: CommitMeta, events: usize) {
         let touched = self.book.take_touched();
         self.changes.note(&self.book, &touched, commit.number);
         self.recorded.push(commit.recorded_at.0.0);
         self.cursor = Cursor { ledger: self.cursor.ledger, number: commit.number, hash: commit.hash };
         self.unsaved_commits += 1;
-        self.unsaved_events += events.len() as u64;
-        Ok(())
+        self.unsaved_events += events as u64;
     }
 
     /// Writes new pages and the cursor, all or nothing, and flushes them. Does nothing for a model that is

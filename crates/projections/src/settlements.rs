@@ -54,7 +54,7 @@ struct Shard {
 #[derive(Debug)]
 struct Kept {
     settlement: Arc<Settlement>,
-    /// The commit from which it was made.
+    /// The last commit from which it was made, or would be made just so.
     known: CommitNo,
     /// What it follows from besides its batch, its item and its codes.
     sources: Option<Box<Sources>>,
@@ -148,6 +148,9 @@ fn batch_touched(model: &ReadModel, batch: BatchIx) -> CommitNo {
     let (book, changes) = (model.book(), model.changes());
     let own = changes.last(Changed::Batch(batch));
     let item = book.item_of(batch).map_or(CommitNo(0), |item| changes.last(Changed::Item(item)));
+    if !book.has_pseudo() {
+        return own.max(item);
+    }
     let codes = sources::bare_codes(book, batch).map(|code| changes.last(Changed::Code(code)));
     codes.fold(own.max(item), CommitNo::max)
 }
@@ -237,7 +240,19 @@ impl ReadModel {
     /// True when nothing that a kept settlement follows from was touched since it was made, or since the
     /// asked commit.
     fn holds_at(&self, batch: BatchIx, kept: &mut Kept, known: CommitNo) -> bool {
-        let usable = kept.known.min(known);
+        let (usable, now) = (kept.known.min(known), self.cursor().number);
+        if usable >= now {
+            return true;
+        }
+        let holds = self.is_untouched_since(batch, kept, usable);
+        if holds {
+            // From all that is known now the same would be made.
+            kept.known = now;
+        }
+        holds
+    }
+
+    fn is_untouched_since(&self, batch: BatchIx, kept: &mut Kept, usable: CommitNo) -> bool {
         if last_touched(self, batch, kept.sources.as_deref()) > usable {
             return false;
         }

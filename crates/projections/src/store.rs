@@ -33,6 +33,10 @@ const RELEASED_WITHIN: Duration = Duration::from_secs(10);
 /// sled's own cache. Pages are read once, on opening.
 const CACHE_BYTES: u64 = 64 << 20;
 
+/// sled counts only what stands in its log itself as cached, which several pages together do not: what it
+/// was given it keeps in memory. After so many bytes it is closed, and opened again by the next save.
+const CLOSED_AFTER: usize = 32 << 20;
+
 /// Why a folder of pages was thrown away.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -231,6 +235,8 @@ pub(crate) struct Store {
     /// Held as long as the store is open.
     _lock: File,
     db: Option<sled::Db>,
+    /// Bytes of pages that it was given since it was opened.
+    given: usize,
     /// For each column the heads of its pages.
     heads: Vec<Vec<PageHead>>,
 }
@@ -256,7 +262,7 @@ impl Store {
             Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(folder.to_owned())),
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
-        let store = Self { folder: folder.to_owned(), _lock: lock, db: None, heads: empty_heads() };
+        let store = Self { folder: folder.to_owned(), _lock: lock, db: None, given: 0, heads: empty_heads() };
         if store.wait_released() { Ok(store) } else { Err(OpenError::InUse(folder.to_owned())) }
     }
 
@@ -277,6 +283,7 @@ impl Store {
     }
 
     fn close(&mut self) {
+        self.given = 0;
         if self.db.take().is_some() {
             self.wait_released();
         }
@@ -394,11 +401,17 @@ impl Store {
             heads: self.heads.clone(),
             ahead: sled::Batch::default(),
             entries: 0,
+            given: 0,
             last: sled::Batch::default(),
         };
         pages(self, &mut writing)?;
+        let given = writing.given;
         let heads = writing.finish(cursor).map_err(|source| self.failed(source))?;
         self.heads = heads;
+        self.given += given;
+        if self.given > CLOSED_AFTER {
+            self.close();
+        }
         Ok(())
     }
 
@@ -421,6 +434,7 @@ pub(crate) struct Writing<'d> {
     heads: Vec<Vec<PageHead>>,
     ahead: sled::Batch,
     entries: usize,
+    given: usize,
     last: sled::Batch,
 }
 
@@ -435,6 +449,7 @@ impl Writing<'_> {
         let heads = &mut self.heads[page.column.at()];
         let at = page.number as usize;
         let grows = at < heads.len();
+        self.given += sealed.len();
         heads.truncate(at);
         heads.push(PageHead { first: page.first, rows: page.rows, full, bytes: sealed.len(), seal });
         if grows || !full {

@@ -4,14 +4,16 @@
 //! flows that leave it at or after that moment are followed. Every tier keeps the best moment of its own,
 //! so the answer does not depend on the order of the walk, and cycles end by themselves.
 
+mod met;
+
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use lotline_domain::book::{BatchIx, EndKind, FlowIx, PlaceIx, PlaceKind, RunIx};
 use lotline_domain::effect::Phase;
-use lotline_domain::settle::{Contact, Mark, Node, Settled, Settlement};
-use rustc_hash::{FxHashMap, FxHashSet};
+use lotline_domain::settle::{Contact, Mark, Node, RunLeg, Settled, Settlement};
+use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
+use self::met::{Batches, Met, MetIx, MetRun, Runs, SpotIx};
 use crate::question::Question;
 
 /// How sure it is that a link is real; ordered from the least sure.
@@ -78,6 +80,14 @@ pub struct Edge {
     pub tier: Tier,
 }
 
+/// An earlier moment reaches more of what comes later, a later one more of what came before.
+fn is_better(direction: Direction, new: i64, old: i64) -> bool {
+    match direction {
+        Direction::Forward => new < old,
+        Direction::Back => new > old,
+    }
+}
+
 /// A reached slice: for each tier the best moment (earliest forward, latest back), microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reached {
@@ -89,18 +99,22 @@ impl Reached {
 
     /// Takes what is better of the limits of a walk.
     fn improve(&mut self, limits: &[Option<i64>; 3], direction: Direction) {
-        for (known, limit) in self.moments.iter_mut().zip(limits) {
-            let Some(limit) = limit else { continue };
-            let moment = match *limit {
-                i64::MIN | i64::MAX => *limit,
-                limit => limit.div_euclid(2),
+        let moment = |limit| match limit {
+            i64::MIN | i64::MAX => limit,
+            limit => limit.div_euclid(2),
+        };
+        self.join(&Self { moments: limits.map(|limit| limit.map(moment)) }, direction);
+    }
+
+    fn join(&mut self, other: &Self, direction: Direction) {
+        for (known, moment) in self.moments.iter_mut().zip(other.moments) {
+            let better = match (*known, moment) {
+                (_, None) => false,
+                (None, _) => true,
+                (Some(known), Some(moment)) => is_better(direction, moment, known),
             };
-            let better = known.is_none_or(|known| match direction {
-                Direction::Forward => moment < known,
-                Direction::Back => moment > known,
-            });
             if better {
-                *known = Some(moment);
+                *known = moment;
             }
         }
     }
@@ -130,7 +144,7 @@ pub struct Trace {
     /// Reached slices; those of the starting batches are there with the earliest (or latest) moment.
     pub slices: FxHashMap<(BatchIx, PlaceIx), Reached>,
     /// The same by episode: from one moment at which the slice was empty to the next.
-    episodes: FxHashMap<(BatchIx, PlaceIx, u32), Reached>,
+    met: Batches,
     /// Reached batches with their best tier. A starting batch is among them only when a run or vessel
     /// returns to it.
     pub batches: FxHashMap<BatchIx, Tier>,
@@ -150,15 +164,21 @@ impl Trace {
     /// How a slice is reached in the episode that an instant is in; `None` when it is not.
     pub(crate) fn reached_at(&self, settled: &Settlement, place: PlaceIx, at: i64) -> Option<Reached> {
         let now = episode(settled, place, at);
-        let reached = self.episodes.get(&(settled.batch, place, now)).copied();
+        let in_episode = |episode| {
+            let mut reached = Reached::NEVER;
+            for limits in self.met.reached(settled.batch, place, episode) {
+                reached.improve(&limits, self.direction);
+            }
+            (reached != Reached::NEVER).then_some(reached)
+        };
+        let reached = in_episode(now);
         let doubtful = settled.slice(place).is_some_and(|slice| slice.is_disturbed_by(at));
         if !doubtful {
             return reached;
         }
         // By a doubtful book what was there before may be there still.
         let mut all = reached.unwrap_or(Reached::NEVER);
-        let earlier = (0..now).filter_map(|episode| self.episodes.get(&(settled.batch, place, episode)));
-        for known in earlier {
+        for known in (0..now).filter_map(in_episode) {
             let [cleared, possible, certain] = known.moments;
             let possible = [possible, certain].into_iter().flatten().min();
             let better = |new: Option<i64>, old: Option<i64>| new.into_iter().chain(old).min();
@@ -173,8 +193,8 @@ impl Trace {
 pub fn trace(question: &Question<'_>, starts: &[BatchIx], direction: Direction) -> Trace {
     let mut walk = Walk::new(question, starts, direction);
     walk.begin();
-    while let Some(state) = walk.queue.pop_front() {
-        walk.expand(state);
+    while let Some((spot, state)) = walk.queue.pop_front() {
+        walk.expand(spot, state);
     }
     walk.finish()
 }
@@ -183,7 +203,7 @@ pub fn trace(question: &Question<'_>, starts: &[BatchIx], direction: Direction) 
 /// at which it may have been entered, less one where a tie would not do.
 #[derive(Debug, Clone, Copy)]
 struct State {
-    batch: BatchIx,
+    met: MetIx,
     place: PlaceIx,
     episode: u32,
     /// The path has passed a run or a vessel.
@@ -192,26 +212,18 @@ struct State {
     limit: i64,
 }
 
-/// A slice's episode; whether the path there has passed a run or a vessel.
-type Spot = (BatchIx, PlaceIx, u32, bool);
-
 struct Walk<'q, 'a> {
     question: &'q Question<'a>,
     direction: Direction,
     starts: Vec<BatchIx>,
-    best: FxHashMap<Spot, [Option<i64>; 3]>,
-    queue: VecDeque<State>,
-    runs: FxHashMap<(RunIx, FlowIx), Tier>,
+    met: Batches,
+    queue: VecDeque<(SpotIx, State)>,
+    runs: Runs,
     vessels: FxHashMap<(PlaceIx, FlowIx), Tier>,
-    batches: FxHashMap<BatchIx, Tier>,
-    edges: FxHashMap<EdgeKey, Edge>,
     residues: FxHashMap<(PlaceIx, BatchIx), bool>,
     ambiguous: FxHashSet<BatchIx>,
     coded: FxHashSet<(BatchIx, Tier, i64, bool)>,
 }
-
-/// A batch, and the number of a flow in its settlement.
-type EdgeKey = (BatchIx, usize);
 
 /// The episode of a slice that an instant is in.
 fn episode(settled: &Settlement, place: PlaceIx, at: i64) -> u32 {
@@ -228,12 +240,10 @@ impl<'q, 'a> Walk<'q, 'a> {
             question,
             direction,
             starts,
-            best: FxHashMap::default(),
+            met: Batches::default(),
             queue: VecDeque::new(),
-            runs: FxHashMap::default(),
+            runs: Runs::default(),
             vessels: FxHashMap::default(),
-            batches: FxHashMap::default(),
-            edges: FxHashMap::default(),
             residues: FxHashMap::default(),
             ambiguous: FxHashSet::default(),
             coded: FxHashSet::default(),
@@ -256,27 +266,31 @@ impl<'q, 'a> Walk<'q, 'a> {
         }
     }
 
+    fn meet(&mut self, batch: BatchIx) -> MetIx {
+        let question = self.question;
+        self.met.meet(batch, || question.settlement(batch))
+    }
+
     /// Every slice of the starting batches, from the beginning or to the end.
     fn begin(&mut self) {
         for batch in self.starts.clone() {
-            self.whole_batch(batch, Tier::Certain, self.no_limit(), false);
-            let settled = self.question.settlement(batch);
-            let anywhere = !settled.flows.is_empty() || !settled.slices.is_empty();
-            if self.direction == Direction::Forward && anywhere {
+            let met = self.meet(batch);
+            self.whole_batch(met, Tier::Certain, self.no_limit(), false);
+            if self.direction == Direction::Forward && self.met.get(met).is_anywhere() {
                 self.codes(batch, Tier::Certain, self.no_limit(), false);
             }
         }
     }
 
-    fn whole_batch(&mut self, batch: BatchIx, tier: Tier, limit: i64, made: bool) {
-        let settled = self.question.settlement(batch);
+    fn whole_batch(&mut self, met: MetIx, tier: Tier, limit: i64, made: bool) {
+        let settled = self.met.get(met).settled.clone();
         for slice in &settled.slices {
             for episode in 0..=u32::try_from(slice.zeros.len()).unwrap_or(u32::MAX) {
-                self.push(State { batch, place: slice.place, episode, made, tier, limit });
+                self.push(State { met, place: slice.place, episode, made, tier, limit });
             }
         }
         for place in self.vessels_of(&settled) {
-            self.push(State { batch, place, episode: 0, made, tier, limit });
+            self.push(State { met, place, episode: 0, made, tier, limit });
         }
         // What was never in a slice of its own: from a supply or a run straight into a vessel or a run.
         for (number, flow) in settled.flows.iter().enumerate() {
@@ -285,11 +299,11 @@ impl<'q, 'a> Walk<'q, 'a> {
             let into_vessel = matches!(flow.to, Node::Place(place) if !self.is_slice(place));
             match (self.direction, far) {
                 (Direction::Forward, Node::Place(vessel)) if into_vessel && flow.in_book() => {
-                    self.edge(batch, number, flow, tier);
-                    self.through_vessel(batch, flow, vessel, tier);
+                    self.met.follow(met, number, tier);
+                    self.through_vessel(settled.batch, flow, vessel, tier);
                 }
                 _ if loose(near) && loose(far) && self.in_time(flow, limit) => {
-                    self.pass(&settled, flow, far, tier, made)
+                    self.pass(met, &settled, flow, far, tier, made)
                 }
                 _ => {}
             }
@@ -326,6 +340,9 @@ impl<'q, 'a> Walk<'q, 'a> {
     /// An ambiguous bare code links possibly to and from each of its candidates.
     fn codes(&mut self, batch: BatchIx, tier: Tier, limit: i64, made: bool) {
         let settler = self.question.settler();
+        if !settler.book().has_pseudo() {
+            return;
+        }
         let mut others = settler.ambiguous_aliases(batch);
         others.extend(settler.ambiguous_candidates(batch));
         if others.is_empty() {
@@ -338,12 +355,11 @@ impl<'q, 'a> Walk<'q, 'a> {
             if !self.coded.insert((other, tier, limit, made)) {
                 continue;
             }
-            let settled = self.question.settlement(other);
-            let anywhere = !settled.flows.is_empty() || !settled.slices.is_empty();
-            if anywhere && (made || !self.is_start(other)) {
-                self.reach_batch(other, tier);
+            let met = self.meet(other);
+            if self.met.get(met).is_anywhere() && (made || !self.is_start(other)) {
+                self.met.get_mut(met).reach(tier);
             }
-            self.whole_batch(other, tier, limit, made);
+            self.whole_batch(met, tier, limit, made);
         }
     }
 
@@ -356,35 +372,27 @@ impl<'q, 'a> Walk<'q, 'a> {
     }
 
     fn push(&mut self, state: State) {
-        let better = |new: i64, old: i64| match self.direction {
-            Direction::Forward => new < old,
-            Direction::Back => new > old,
-        };
-        let best = self.best.entry((state.batch, state.place, state.episode, state.made)).or_default();
+        let spot = self.met.spot(state.met, state.place, state.episode, state.made);
+        let best = self.met.limits_mut(spot);
         // A surer tier at least as good says the same.
-        let known = best[state.tier as usize..].iter().flatten().any(|old| !better(state.limit, *old));
+        let known =
+            best[state.tier as usize..].iter().flatten().any(|old| !is_better(self.direction, state.limit, *old));
         if known {
             return;
         }
         best[state.tier as usize] = Some(state.limit);
-        self.queue.push_back(state);
-    }
-
-    fn reach_batch(&mut self, batch: BatchIx, tier: Tier) {
-        let known = self.batches.entry(batch).or_insert(tier);
-        *known = (*known).max(tier);
+        self.queue.push_back((spot, state));
     }
 
     /// Follows what leaves a slice (forward) or what entered it (back).
-    fn expand(&mut self, state: State) {
-        let best = self.best[&(state.batch, state.place, state.episode, state.made)];
-        let current = best[state.tier as usize] == Some(state.limit);
+    fn expand(&mut self, spot: SpotIx, state: State) {
+        let current = self.met.limits(spot)[state.tier as usize] == Some(state.limit);
         if !current {
             return;
         }
-        let settled: Arc<Settlement> = self.question.settlement(state.batch);
+        let settled = self.met.get(state.met).settled.clone();
         let here = Node::Place(state.place);
-        self.codes(state.batch, state.tier, state.limit, state.made);
+        self.codes(settled.batch, state.tier, state.limit, state.made);
         match self.direction {
             Direction::Forward => {
                 for flow in settled.flows_from(here) {
@@ -392,14 +400,14 @@ impl<'q, 'a> Walk<'q, 'a> {
                         continue;
                     }
                     if let Some(tier) = forward_tier(&settled, &state, flow) {
-                        self.pass(&settled, flow, flow.to, tier, state.made);
+                        self.pass(state.met, &settled, flow, flow.to, tier, state.made);
                     }
                 }
             }
             Direction::Back => {
                 for flow in settled.flows_to(here) {
                     if let Some(tier) = back_tier(&settled, &state, flow) {
-                        self.pass(&settled, flow, flow.from, tier, state.made);
+                        self.pass(state.met, &settled, flow, flow.from, tier, state.made);
                     }
                 }
             }
@@ -407,7 +415,7 @@ impl<'q, 'a> Walk<'q, 'a> {
     }
 
     /// Goes over a flow to its far end; `tier` is that of the path up to the flow, its own mark excepted.
-    fn pass(&mut self, settled: &Settlement, flow: &Settled, far: Node, tier: Tier, made: bool) {
+    fn pass(&mut self, met: MetIx, settled: &Settlement, flow: &Settled, far: Node, tier: Tier, made: bool) {
         let batch = settled.batch;
         let marked = match flow.mark {
             Mark::Plain => tier,
@@ -422,76 +430,78 @@ impl<'q, 'a> Walk<'q, 'a> {
         let own = self.direction == Direction::Forward && into_hub && self.is_start(batch);
         let tier_on = if own { tier } else { marked };
         let number = settled.number_of(flow).expect("a flow of the settlement that it is passed with");
-        self.edge(batch, number, flow, tier_on);
+        self.met.follow(met, number, tier_on);
         match far {
             Node::Place(place) if self.is_slice(place) => {
-                self.enter(batch, flow, place, marked, made);
+                self.enter(met, settled, flow, place, marked, made);
             }
             Node::Place(place) if self.question.book().place_kind(place) == PlaceKind::Vessel => {
                 if self.direction == Direction::Forward || self.is_draw(flow) {
                     self.through_vessel(batch, flow, place, tier_on);
                 }
                 if self.direction == Direction::Forward || !self.is_draw(flow) {
-                    self.enter(batch, flow, place, tier_on, made);
+                    self.enter(met, settled, flow, place, tier_on, made);
                 }
             }
-            Node::Run(run) => self.through_run(flow, run, tier_on),
+            Node::Run(run) => self.through_run(batch, flow, run, tier_on),
             _ => {}
         }
     }
 
-    fn enter(&mut self, batch: BatchIx, flow: &Settled, place: PlaceIx, tier: Tier, made: bool) {
-        let settled = self.question.settlement(batch);
+    fn enter(&mut self, met: MetIx, settled: &Settlement, flow: &Settled, place: PlaceIx, tier: Tier, made: bool) {
         let (at, limit) = match self.direction {
             Direction::Forward => (flow.counts_from, flow.counts_from.saturating_mul(2)),
             // The slice must have been entered before it was left; a tie is sure only if it was alone there.
             Direction::Back => (flow.at, flow.latest.saturating_mul(2)),
         };
-        let episode = episode(&settled, place, at);
+        let episode = episode(settled, place, at);
         if self.direction == Direction::Back && flow.latest > flow.at {
             // The dual of following a fact dated by day out of episodes that began later on its day.
-            let last = self::episode(&settled, place, flow.latest);
+            let last = self::episode(settled, place, flow.latest);
             for episode in episode + 1..=last {
-                self.push(State { batch, place, episode, made, tier: tier.min(Tier::Possible), limit });
+                self.push(State { met, place, episode, made, tier: tier.min(Tier::Possible), limit });
             }
         }
         if self.direction == Direction::Back && flow.mark == Mark::Link {
             // The dual of following a link out of whatever episode.
             for episode in 0..episode {
-                self.push(State { batch, place, episode, made, tier: tier.min(Tier::Possible), limit });
+                self.push(State { met, place, episode, made, tier: tier.min(Tier::Possible), limit });
             }
         }
         if self.direction == Direction::Back && tier == Tier::Certain {
             let sure = flow.at.saturating_mul(2).saturating_sub(i64::from(!flow.alone));
-            self.push(State { batch, place, episode, made, tier, limit: sure });
-            self.push(State { batch, place, episode, made, tier: Tier::Possible, limit });
+            self.push(State { met, place, episode, made, tier, limit: sure });
+            self.push(State { met, place, episode, made, tier: Tier::Possible, limit });
         } else {
-            self.push(State { batch, place, episode, made, tier, limit });
+            self.push(State { met, place, episode, made, tier, limit });
         }
     }
 
-    fn through_run(&mut self, flow: &Settled, run: RunIx, tier: Tier) {
+    fn through_run(&mut self, batch: BatchIx, flow: &Settled, run: RunIx, tier: Tier) {
         let Some(stated) = flow.stated else { return };
-        let known = self.runs.get(&(run, stated)).copied();
-        if known.is_some_and(|known| known >= tier) {
-            return;
-        }
-        self.runs.insert((run, stated), tier);
-        let told = self.question.run(run);
-        match self.direction {
-            Direction::Forward => {
-                let Some(input) = told.inputs.iter().find(|leg| leg.flow == stated) else { return };
-                for output in told.outputs.iter().filter(|output| told.connects(input, output)) {
-                    let step = if output.at < input.at { Tier::Possible } else { Tier::Certain };
-                    self.continue_at(output.batch, output.flow, EndKind::Run(run), tier.min(step));
-                }
-            }
-            Direction::Back => {
-                let Some(output) = told.outputs.iter().find(|leg| leg.flow == stated) else { return };
-                for input in told.inputs.iter().filter(|input| told.connects(input, output)) {
-                    let step = if output.at < input.at { Tier::Possible } else { Tier::Certain };
-                    self.continue_at(input.batch, input.flow, EndKind::Run(run), tier.min(step));
-                }
+        let (question, direction) = (self.question, self.direction);
+        let tell = || {
+            let (settler, as_of) = (question.settler(), question.as_of());
+            let far = match direction {
+                Direction::Forward => settler.outputs(run, as_of),
+                Direction::Back => settler.inputs(run, as_of),
+            };
+            (settler.joins(run, as_of), far)
+        };
+        let Some(met) = self.runs.pass(run, stated, tier, tell) else { return };
+        let window = question.book().extra(stated).and_then(|extra| extra.window);
+        let here = RunLeg { flow: stated, batch, at: flow.at, fact: flow.fact, window };
+        for number in 0..self.runs.get(met).far.len() {
+            let MetRun { joins, far, .. } = self.runs.get(met);
+            let there = &far[number];
+            let (input, output) = match direction {
+                Direction::Forward => (&here, there),
+                Direction::Back => (there, &here),
+            };
+            if joins.connects(input, output) {
+                let step = if output.at < input.at { Tier::Possible } else { Tier::Certain };
+                let (batch, flow) = (there.batch, there.flow);
+                self.continue_at(batch, flow, EndKind::Run(run), tier.min(step));
             }
         }
     }
@@ -532,17 +542,24 @@ impl<'q, 'a> Walk<'q, 'a> {
 
     /// Goes on behind a hub with the settled flows of a stated one.
     fn continue_at(&mut self, batch: BatchIx, stated: FlowIx, hub: EndKind, tier: Tier) {
-        let settled = self.question.settlement(batch);
+        let met = self.meet(batch);
         let near = match hub {
             EndKind::Run(run) => Node::Run(run),
             EndKind::Place(place) => Node::Place(place),
             _ => return,
         };
-        self.reach_batch(batch, tier);
-        for flow in settled.flows.iter().filter(|flow| flow.stated == Some(stated)) {
-            let (flow_near, far) = self.ends(flow);
-            if flow_near == near {
-                self.pass(&settled, flow, far, tier, true);
+        self.met.get_mut(met).reach(tier);
+        let settled = self.met.get(met).settled.clone();
+        match self.direction {
+            Direction::Forward => {
+                for flow in settled.flows_from(near).filter(|flow| flow.stated == Some(stated)) {
+                    self.pass(met, &settled, flow, flow.to, tier, true);
+                }
+            }
+            Direction::Back => {
+                for flow in settled.flows_to(near).filter(|flow| flow.stated == Some(stated)) {
+                    self.pass(met, &settled, flow, flow.from, tier, true);
+                }
             }
         }
         if self.direction == Direction::Back && matches!(hub, EndKind::Place(_)) {
@@ -554,8 +571,8 @@ impl<'q, 'a> Walk<'q, 'a> {
         }
     }
 
-    fn edge(&mut self, batch: BatchIx, number: usize, flow: &Settled, tier: Tier) {
-        let point = |node: Node| match node {
+    fn point(&self, batch: BatchIx, node: Node) -> Point {
+        match node {
             Node::Run(run) => Point::Run(run),
             Node::Supply(party) => Point::Supply(party),
             Node::Place(place) => match self.question.book().place_kind(place) {
@@ -563,46 +580,65 @@ impl<'q, 'a> Walk<'q, 'a> {
                 PlaceKind::Sink => Point::Sink(place),
                 _ => Point::Slice(batch, place),
             },
-        };
-        let (from, to) = (point(flow.from), point(flow.to));
-        let edge = Edge { from, to, batch, flow: *flow, number, tier };
-        let edge = self.edges.entry((batch, number)).or_insert(edge);
-        edge.tier = edge.tier.max(tier);
+        }
+    }
+
+    /// The followed steps by moment, then by fact, then by what they go from and to.
+    fn edges(&self) -> Vec<Edge> {
+        let mut followed: Vec<(&Met, usize, Tier)> = Vec::with_capacity(self.met.many_followed());
+        followed.extend(self.met.followed());
+        // Steps are large: their order is found by short keys, each with the number of its step behind it.
+        let mut order: Vec<u128> = Vec::with_capacity(followed.len());
+        order.extend((0u32..).zip(&followed).map(|(at, (met, number, _))| {
+            let flow = &met.settled.flows[*number];
+            let instant = flow.at.cast_unsigned() ^ i64::MIN.cast_unsigned();
+            u128::from(instant) << 64 | u128::from(flow.fact.0) << 32 | u128::from(at)
+        }));
+        order.sort_unstable();
+        let mut edges: Vec<Edge> = Vec::with_capacity(order.len());
+        edges.extend(order.into_iter().map(|key| {
+            let (met, number, tier) = followed[(key as u32) as usize];
+            let (batch, flow) = (met.settled.batch, met.settled.flows[number]);
+            let (from, to) = (self.point(batch, flow.from), self.point(batch, flow.to));
+            Edge { from, to, batch, flow, number, tier }
+        }));
+        for of_fact in edges.chunk_by_mut(|a, b| (a.flow.at, a.flow.fact) == (b.flow.at, b.flow.fact)) {
+            of_fact.sort_unstable_by_key(|edge| (edge.from, edge.to, edge.flow.mark, edge.number, edge.batch));
+        }
+        edges
     }
 
     fn finish(self) -> Trace {
-        let mut slices: FxHashMap<(BatchIx, PlaceIx), Reached> = FxHashMap::default();
-        let mut episodes: FxHashMap<(BatchIx, PlaceIx, u32), Reached> = FxHashMap::default();
-        for ((batch, place, episode, _), limits) in &self.best {
-            slices.entry((*batch, *place)).or_insert(Reached::NEVER).improve(limits, self.direction);
-            episodes.entry((*batch, *place, *episode)).or_insert(Reached::NEVER).improve(limits, self.direction);
+        let mut slices = FxHashMap::with_capacity_and_hasher(self.met.many_slices(), FxBuildHasher);
+        for (batch, place, spots) in self.met.places() {
+            let mut reached = Reached::NEVER;
+            for limits in spots {
+                reached.improve(limits, self.direction);
+            }
+            if reached != Reached::NEVER {
+                slices.entry((batch, place)).or_insert(Reached::NEVER).join(&reached, self.direction);
+            }
         }
-        let mut runs: FxHashMap<RunIx, Tier> = FxHashMap::default();
-        for ((run, _), tier) in &self.runs {
-            let known = runs.entry(*run).or_insert(*tier);
-            *known = (*known).max(*tier);
-        }
+        let mut batches = FxHashMap::with_capacity_and_hasher(self.met.all().len(), FxBuildHasher);
+        batches.extend(self.met.all().iter().filter_map(|met| Some((met.settled.batch, met.tier?))));
         let mut vessels: FxHashMap<PlaceIx, Tier> = FxHashMap::default();
         for ((vessel, _), tier) in &self.vessels {
             let known = vessels.entry(*vessel).or_insert(*tier);
             *known = (*known).max(*tier);
         }
+        let edges = self.edges();
         let mut residues: Vec<(PlaceIx, BatchIx)> = self.residues.into_keys().collect();
         residues.sort_unstable();
         let mut ambiguous: Vec<BatchIx> = self.ambiguous.into_iter().collect();
         ambiguous.retain(|batch| self.question.book().is_pseudo(*batch));
         ambiguous.sort_unstable();
-        let mut edges: Vec<Edge> = self.edges.into_values().collect();
-        edges.sort_unstable_by_key(|edge| {
-            (edge.flow.at, edge.flow.fact, edge.from, edge.to, edge.flow.mark, edge.number)
-        });
         Trace {
             direction: self.direction,
             starts: self.starts,
             slices,
-            episodes,
-            batches: self.batches,
-            runs,
+            met: self.met,
+            batches,
+            runs: self.runs.tiers().collect(),
             vessels,
             edges,
             residues,

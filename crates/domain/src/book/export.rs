@@ -262,7 +262,8 @@ impl Book {
             corrections: corrections(&facts, &corrected_at),
             facts,
             flows,
-            extras: extras.into_iter().map(|(flow, extra)| (flow.0, extra)).collect(),
+            extra_of_flow: extras.iter().map(|(flow, _)| flow.0).zip(0..).collect(),
+            extras: extras.into_iter().map(|(_, extra)| extra).collect(),
             next_of_batch: flow_chains.next_of_batch,
             next_of_from: flow_chains.next_of_from,
             next_of_to: flow_chains.next_of_to,
@@ -356,7 +357,7 @@ pub(super) fn is_hub(end: End, kind_of: impl Fn(PlaceIx) -> PlaceKind) -> bool {
 #[derive(Default)]
 struct DeedChains {
     next: Vec<u32>,
-    of_batch: FxHashMap<BatchIx, u32>,
+    of_batch: Heads,
     of_place: Heads,
     of_run: Heads,
     holds: Vec<DeedIx>,
@@ -378,7 +379,7 @@ impl DeedChains {
                 | Deed::Mention { batch }
                 | Deed::Hold { batch, .. }
                 | Deed::ReleaseBatch { batch }
-                | Deed::Label { batch, .. } => chains.of_batch.insert(*batch, at).unwrap_or(NONE),
+                | Deed::Label { batch, .. } => chains.of_batch.put(batch.0, at),
                 Deed::Run { run, .. } => chains.of_run.put(run.0, at),
                 Deed::ReleaseHold { .. } => NONE,
                 Deed::Item { .. } | Deed::Parent { .. } | Deed::Factor { .. } | Deed::Policy { .. } => {

@@ -159,7 +159,7 @@ impl Book {
 
     /// What few flows have.
     pub fn extra(&self, ix: FlowIx) -> Option<&FlowExtra> {
-        self.extras.get(&ix.0)
+        self.extra_of_flow.get(&ix.0).map(|&extra| &self.extras[extra as usize])
     }
 
     /// A deed.
@@ -189,7 +189,7 @@ impl Book {
 
     /// The deeds of a batch, latest recorded first.
     pub fn deeds_of_batch(&self, batch: BatchIx) -> impl Iterator<Item = DeedIx> + '_ {
-        chain(self.batch_deeds.get(&batch).copied().unwrap_or(NONE), &self.next_deed).map(DeedIx)
+        chain(self.batch_deeds.get(batch.0), &self.next_deed).map(DeedIx)
     }
 
     /// The deeds of a container, transit or vessel, latest recorded first.

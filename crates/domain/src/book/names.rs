@@ -4,6 +4,7 @@ use std::hash::{BuildHasher, BuildHasherDefault};
 use std::sync::OnceLock;
 
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use rustc_hash::FxHasher;
 
 /// The number of an interned text within its table.
@@ -60,16 +61,20 @@ impl Names {
 
     /// The number of a text, a new one if it is not known.
     pub(crate) fn intern(&mut self, text: &str) -> NameIx {
-        if let Some(known) = self.find(text) {
-            return known;
+        self.index();
+        let Self { text: all, ends, index } = self;
+        let index = index.get_mut().expect("it was just built, if it was not there");
+        let known = |&at: &u32| span(all, ends, at) == text;
+        match index.entry(hash_of(text), known, |&other| hash_of(span(all, ends, other))) {
+            Entry::Occupied(known) => NameIx(*known.get()),
+            Entry::Vacant(free) => {
+                let at = u32::try_from(ends.len()).expect("fewer than 2^32 names");
+                free.insert(at);
+                all.push_str(text);
+                ends.push(u32::try_from(all.len()).expect("fewer than 4 GiB of names"));
+                NameIx(at)
+            }
         }
-        let at = u32::try_from(self.ends.len()).expect("fewer than 2^32 names");
-        self.text.push_str(text);
-        self.ends.push(u32::try_from(self.text.len()).expect("fewer than 4 GiB of names"));
-        let (all, ends) = (&self.text, &self.ends);
-        let index = self.index.get_mut().expect("it was just looked through");
-        index.insert_unique(hash_of(text), at, |&other| hash_of(span(all, ends, other)));
-        NameIx(at)
     }
 }
 
@@ -129,14 +134,17 @@ impl<R: Copy + Eq + std::hash::Hash> Rows<R> {
 
     /// The number of a row, a new one if it is not known.
     pub(crate) fn intern(&mut self, row: R) -> u32 {
-        if let Some(known) = self.find(&row) {
-            return known;
+        let Self { rows, index } = self;
+        let known = |&at: &u32| rows[at as usize] == row;
+        match index.entry(Self::hash(&row), known, |&other| Self::hash(&rows[other as usize])) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(free) => {
+                let at = u32::try_from(rows.len()).expect("fewer than 2^32 rows");
+                free.insert(at);
+                rows.push(row);
+                at
+            }
         }
-        let at = u32::try_from(self.rows.len()).expect("fewer than 2^32 rows");
-        self.rows.push(row);
-        let rows = &self.rows;
-        self.index.insert_unique(Self::hash(&row), at, |&other| Self::hash(&rows[other as usize]));
-        at
     }
 }
 

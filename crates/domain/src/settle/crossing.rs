@@ -69,7 +69,7 @@ pub(super) struct Swept {
 impl Settler<'_> {
     /// Sweeps a batch and keeps what was in its containers.
     pub(super) fn swept(&self, batch: BatchIx, until: Key) -> Swept {
-        let mut sweep = self.sweep_until(batch, until, None);
+        let mut sweep = self.sweep_until(batch, until, None, true);
         let steps = sweep.take_steps();
         let settled = sweep.finish();
         let mut posted = Vec::with_capacity(steps.len());

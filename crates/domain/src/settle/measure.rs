@@ -27,7 +27,17 @@ impl Measure {
         let defined = book.item_of(batch).and_then(|item| master.base_of(item));
         let base = defined.unwrap_or_else(|| {
             let stated = all.iter().flat_map(|(first, second)| first.iter().chain(second));
-            stated.map(|stated| ranked_base(stated.unit())).min().map_or(Unit::KILOGRAM, |(_, unit)| unit)
+            let mut units = stated.map(Stated::unit);
+            let Some(mut last) = units.next() else { return Unit::KILOGRAM };
+            let mut best = ranked_base(last);
+            // Most statements of a batch are in one unit.
+            for unit in units {
+                if unit != last {
+                    last = unit;
+                    best = best.min(ranked_base(unit));
+                }
+            }
+            best.1
         });
         let mut den: i128 = 1;
         for statement in all {

@@ -1,6 +1,8 @@
 //! Runs: hubs between inputs and outputs, without an instant of their own (rulings 10 to 14).
 
-use crate::book::{BatchIx, Deed, EndKind, FactIx, FlowIx, RunIx};
+use std::cmp::Ordering;
+
+use crate::book::{BatchIx, Deed, EndKind, FactIx, FlowIx, FlowRow, RunIx};
 use crate::fact::{RunKind, Window};
 use crate::id::Sink;
 use crate::quantity::{Ratio, Stated};
@@ -57,11 +59,17 @@ pub struct RunSettlement {
     pub losses: Vec<(Sink, Stated, FactIx)>,
     /// The last of its reports up to the effective bound, in step order.
     pub last_report: Option<FactIx>,
+    joins: Joins,
+}
+
+/// What joins the legs of a run: every input reaches every output, if nothing narrows that.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Joins {
     mapping: Vec<(BatchIx, BatchIx)>,
     hold_up: i64,
 }
 
-impl RunSettlement {
+impl Joins {
     /// Whether an input reaches an output: by the mapping if there is one, and by the windows if both have one.
     pub fn connects(&self, input: &RunLeg, output: &RunLeg) -> bool {
         if !self.mapping.is_empty() && !self.mapping.contains(&(input.batch, output.batch)) {
@@ -74,6 +82,13 @@ impl RunSettlement {
             }
             _ => true,
         }
+    }
+}
+
+impl RunSettlement {
+    /// Whether an input reaches an output.
+    pub fn connects(&self, input: &RunLeg, output: &RunLeg) -> bool {
+        self.joins.connects(input, output)
     }
 
     /// The legs without a window that are part of a pair, in a run that gives some.
@@ -101,8 +116,7 @@ impl Settler<'_> {
             outputs: Vec::new(),
             losses: Vec::new(),
             last_report: None,
-            mapping: Vec::new(),
-            hold_up: 0,
+            joins: Joins::default(),
         };
         let mut told: Vec<_> = self.book.deeds_of_run(run).map(|deed| self.book.deed_row(deed)).collect();
         told.retain(|row| self.book.in_force(row.fact, self.known));
@@ -118,8 +132,7 @@ impl Settler<'_> {
             }
             completed |= done;
             settled.kind = *kind;
-            settled.hold_up = settled.hold_up.max(*hold_up_micros);
-            settled.mapping.extend(mapping.iter().map(|(i, o)| (self.resolve(*i), self.resolve(*o))));
+            self.join(&mut settled.joins, mapping, *hold_up_micros);
             settled.last_report = Some(row.fact);
             settled.losses.extend(losses.iter().map(|(sink, stated)| (*sink, *stated, row.fact)));
         }
@@ -132,17 +145,57 @@ impl Settler<'_> {
         settled
     }
 
+    fn join(&self, joins: &mut Joins, mapping: &[(BatchIx, BatchIx)], hold_up: i64) {
+        joins.hold_up = joins.hold_up.max(hold_up);
+        joins.mapping.extend(mapping.iter().map(|(input, output)| (self.resolve(*input), self.resolve(*output))));
+    }
+
+    /// What joins the legs of a run by its reports up to an instant, and nothing else of it.
+    pub fn joins(&self, run: RunIx, as_of: i64) -> Joins {
+        let mut joins = Joins::default();
+        for deed in self.book.deeds_of_run(run) {
+            let row = self.book.deed_row(deed);
+            if let Deed::Run { mapping, hold_up_micros, .. } = &row.deed
+                && self.book.in_force(row.fact, self.known)
+                && self.book.fact(row.fact).instant <= as_of
+            {
+                self.join(&mut joins, mapping, *hold_up_micros);
+            }
+        }
+        joins
+    }
+
+    /// The inputs of a run up to an instant, in step order.
+    pub fn inputs(&self, run: RunIx, as_of: i64) -> Vec<RunLeg> {
+        self.legs(self.book.flows_to(EndKind::Run(run)), as_of).0
+    }
+
+    /// The outputs of a run up to an instant, in step order.
+    pub fn outputs(&self, run: RunIx, as_of: i64) -> Vec<RunLeg> {
+        self.legs(self.book.flows_from(EndKind::Run(run)), as_of).0
+    }
+
     /// The batch that a name stands for.
     pub fn resolve(&self, batch: BatchIx) -> BatchIx {
+        if !self.book.has_pseudo() {
+            return batch;
+        }
         self.stands_for(batch).unwrap_or(batch)
     }
 
     fn legs(&self, flows: impl Iterator<Item = FlowIx>, as_of: i64) -> (Vec<RunLeg>, bool) {
         let mut legs = Vec::new();
         let mut later = false;
+        // Most legs of a run are told by one fact.
+        let mut last: Option<(FactIx, bool)> = None;
         for flow in flows {
             let row = self.book.stated(flow);
-            if !self.book.in_force(row.fact, self.known) {
+            let in_force = match last {
+                Some((fact, in_force)) if fact == row.fact => in_force,
+                _ => self.book.in_force(row.fact, self.known),
+            };
+            last = Some((row.fact, in_force));
+            if !in_force {
                 continue;
             }
             let at = self.book.fact(row.fact).instant;
@@ -153,14 +206,22 @@ impl Settler<'_> {
             let window = self.book.extra(flow).and_then(|extra| extra.window);
             legs.push(RunLeg { flow, batch: self.resolve(row.batch), at, fact: row.fact, window });
         }
-        legs.sort_by(|a, b| {
-            let key = |leg: &RunLeg| {
-                let row = self.book.stated(leg.flow);
-                self.key(row.fact, row.phase, row.leg)
-            };
-            self.order(&key(a), &key(b))
-        });
+        // They come latest recorded first; turned round, those of one fact are in order already.
+        legs.reverse();
+        legs.sort_unstable_by(|a, b| self.leg_order(a, b));
         (legs, later)
+    }
+
+    fn leg_order(&self, a: &RunLeg, b: &RunLeg) -> Ordering {
+        let (first, second) = (self.book.stated(a.flow), self.book.stated(b.flow));
+        let steps = if a.fact == b.fact {
+            (first.phase as u8, first.leg).cmp(&(second.phase as u8, second.leg))
+        } else {
+            let key = |row: &FlowRow| self.key(row.fact, row.phase, row.leg);
+            self.order(&key(first), &key(second))
+        };
+        // A fact of more steps than are counted has several with the last number.
+        steps.then_with(|| b.flow.cmp(&a.flow))
     }
 
     /// What a run's outputs and losses explain of its inputs. `settlement` gives the settlement of a batch

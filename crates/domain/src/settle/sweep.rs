@@ -131,8 +131,8 @@ pub(super) struct Sweep<'s, 'b> {
     exceptions: Vec<Exception>,
     /// Vessels that something was filled into from behind an assumed pick.
     assumed_vessels: Vec<PlaceIx>,
-    /// What was done to slices, step by step.
-    steps: Vec<(Key, Done)>,
+    /// What was done to slices, step by step, where somebody asks for that.
+    steps: Option<Vec<(Key, Done)>>,
 }
 
 /// What a step did to a slice.
@@ -151,18 +151,35 @@ const LINKS_MAX: usize = 1 << 16;
 const FEW: usize = 8;
 
 impl<'s, 'b> Sweep<'s, 'b> {
-    pub(super) fn new(settler: &'s Settler<'b>, batch: BatchIx, measure: Measure, as_of: i64) -> Self {
+    pub(super) fn new(
+        settler: &'s Settler<'b>,
+        batch: BatchIx,
+        measure: Measure,
+        as_of: i64,
+        many_steps: usize,
+    ) -> Self {
         Self {
             settler,
             batch,
-            slices: Vec::new(),
+            slices: Vec::with_capacity(many_steps.min(FEW)),
             measure,
             as_of,
             index: FxHashMap::default(),
-            flows: Vec::new(),
+            flows: Vec::with_capacity(many_steps),
             exceptions: Vec::new(),
             assumed_vessels: Vec::new(),
-            steps: Vec::new(),
+            steps: None,
+        }
+    }
+
+    /// Keeps what is done to slices for [`Sweep::take_steps`].
+    pub(super) fn keep_steps(&mut self) {
+        self.steps = Some(Vec::new());
+    }
+
+    fn done(&mut self, key: Key, done: Done) {
+        if let Some(steps) = &mut self.steps {
+            steps.push((key, done));
         }
     }
 
@@ -457,7 +474,7 @@ impl<'s, 'b> Sweep<'s, 'b> {
             mark,
             alone,
         };
-        self.steps.push((cause.key, Done::Posted(self.flows.len())));
+        self.done(cause.key, Done::Posted(self.flows.len()));
         self.flows.push(flow);
         if let Node::Place(place) = to
             && self.has_slice(place)
@@ -612,10 +629,11 @@ impl<'s, 'b> Sweep<'s, 'b> {
 
     /// Nothing of unknown quantity is in a slice any more.
     fn is_known(&mut self, cause: Cause, at: usize) {
-        let slice = &mut self.slices[at];
+        let slice = &self.slices[at];
         if slice.unknown || slice.open_unknown {
-            self.steps.push((cause.key, Done::Known(slice.place)));
+            self.done(cause.key, Done::Known(slice.place));
         }
+        let slice = &mut self.slices[at];
         slice.open_unknown = false;
         slice.unknown = false;
     }
@@ -665,7 +683,7 @@ impl<'s, 'b> Sweep<'s, 'b> {
 
     /// What was done so far, in step order.
     pub(super) fn take_steps(&mut self) -> Vec<(Key, Done)> {
-        std::mem::take(&mut self.steps)
+        self.steps.take().unwrap_or_default()
     }
 
     /// Marks what an assumed pick entered, and all slices that something flows to from there (ruling 4).

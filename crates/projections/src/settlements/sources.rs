@@ -24,21 +24,35 @@ fn told_as(book: &Book, batch: BatchIx) -> impl Iterator<Item = BatchIx> + '_ {
 
 /// The codes that a batch has or ever had and that some fact used alone.
 pub(crate) fn bare_codes(book: &Book, batch: BatchIx) -> impl Iterator<Item = NameNo> + '_ {
-    let labels = book.deeds_of_batch(batch).filter_map(|deed| match book.deed_row(deed).deed {
-        Deed::Label { code, .. } => Some(code),
-        _ => None,
+    let codes = book.has_pseudo().then(|| {
+        let labels = book.deeds_of_batch(batch).filter_map(|deed| match book.deed_row(deed).deed {
+            Deed::Label { code, .. } => Some(code),
+            _ => None,
+        });
+        std::iter::once(book.code_of(batch)).chain(labels)
     });
-    let codes = std::iter::once(book.code_of(batch)).chain(labels);
-    book.has_pseudo().then_some(codes).into_iter().flatten().filter(|code| book.pseudo_of(*code).is_some())
+    codes.into_iter().flatten().filter(|code| book.pseudo_of(*code).is_some())
 }
 
 fn is_station(book: &Book, place: PlaceIx) -> bool {
     matches!(book.place_kind(place), PlaceKind::Container | PlaceKind::Transit | PlaceKind::Vessel)
 }
 
+/// True when any fact that may count for a batch speaks of a container, a shipment or a vessel.
+fn told_at_station(book: &Book, batch: BatchIx) -> bool {
+    told_as(book, batch).flat_map(|told| book.flows_of_batch(told)).any(|flow| {
+        let row = book.stated(flow);
+        let at_station = |end| matches!(end, EndKind::Place(place) if is_station(book, place));
+        at_station(row.from.kind()) || at_station(row.to.kind())
+    })
+}
+
 impl Sources {
     /// What a settlement follows from, as known at its commit; `None` when there is nothing.
     pub(crate) fn of(book: &Book, settlement: &Settlement, known: CommitNo) -> Option<Self> {
+        if !told_at_station(book, settlement.batch) {
+            return None;
+        }
         let mut walk = Walk { book, known, places: FxHashSet::default(), batches: FxHashSet::default() };
         walk.batch(settlement.batch);
         walk.batches.remove(&settlement.batch);
