@@ -1,5 +1,7 @@
-//! The way of commits to a NATS JetStream stream and out of it again. No other room names NATS.
+//! The way of commands in from NATS, and of commits to a JetStream stream and out of it again. No other room names
+//! NATS.
 //!
+//! - [`Bus::take_in`] hands requests and queued messages to a [`Taker`], and passes its answers on.
 //! - [`Relay`] publishes the commits of a ledger, byte for byte: one commit is one message, and the sequence in
 //!   the stream is the commit's number. The ledger is the truth and the outbox: the relay keeps no cursor, but
 //!   compares heads.
@@ -12,6 +14,7 @@
 
 mod connect;
 mod error;
+mod intake;
 mod model;
 mod project;
 mod relay;
@@ -20,6 +23,7 @@ mod stream;
 
 pub use connect::{Bus, BusOptions, ConnectError};
 pub use error::{BoxError, Trouble};
+pub use intake::{Answer, Incoming, IntakeError, IntakeOptions, MESSAGE_MAX, Means, Reply, TakenIn, Taker, code};
 pub use model::{Cursor, Model};
 pub use project::{ChainBroken, Checkpoints, Found, ProjectError, ProjectOptions, Projected};
 pub use relay::{Kept, OnDifference, Relay, RelayError, RelayOptions, Relayed, Why};

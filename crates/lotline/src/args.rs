@@ -15,9 +15,11 @@ const SERVE: &str = "\
 It goes on until it is interrupted (Ctrl-C, or the termination signal), and then ends with everything that it
 answered recorded, saved and, if the server answers, published; interrupted twice it ends at once.
 
-Commands on the standard input are answered as `submit` answers them. While its input is open it alone records
-in the folder. When the input ends, or there is none (under systemd it is /dev/null), it lets go of that:
-`submit` and `capture` may then record in the folder, one at a time, and this process follows them.
+Commands on the standard input are answered as `submit` answers them. With --nats it takes requests, too, on
+lotline.LEDGER.submit.SOURCE (a NATS service: `nats micro info lotline`), and alone records in the folder until it
+ends. With --no-intake, or without a server, it lets go of that when the input ends, or there is none (under
+systemd it is /dev/null): `submit` and `capture` may then record in the folder, one at a time, and this process
+follows them.
 
 Exit codes tell how the service ended, not what became of single commands:
   0  it was asked to end
@@ -334,9 +336,16 @@ pub struct Rebuild {
 /// `serve`.
 #[derive(Debug, Args)]
 pub struct Serve {
-    /// Relay to this NATS server, such as nats://localhost:4222.
+    /// Relay to this NATS server, such as nats://localhost:4222, and take requests from it.
     #[arg(long, value_name = "URL")]
     pub nats: Option<String>,
+    /// Take nothing in from the NATS server.
+    #[arg(long, requires = "nats")]
+    pub no_intake: bool,
+    /// So many requests may wait for their answers; further ones are told when to come again.
+    #[arg(long, value_name = "REQUESTS", default_value_t = 4096, requires = "nats",
+        value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub waiting: u32,
     /// Of which data.
     #[command(flatten)]
     pub folder: Folder,

@@ -1,6 +1,7 @@
 //! The commands that work with a NATS server, and the service that is all of it in one process.
 
 mod input;
+mod intake;
 mod serve;
 
 use std::io::Write;

@@ -8,6 +8,7 @@
 //! | [`content`] | whether two commands of one id say the same |
 //! | [`command`] | commands as JSON, one per line; schemas and examples in `schemas/commands/` |
 //! | [`answer`] | answers as JSON; schemas and examples in `schemas/answers/` |
+//! | [`channel`] | names on a NATS server: subjects, streams, headers |
 //!
 //! This room never reads a clock, draws no randomness, opens no file, and never decides anything: it turns
 //! bytes into domain values, or refuses them, and back. Stored structs and sent structs are different
@@ -31,6 +32,7 @@
 //!    earlier versions are not found under it: say so where it is asked.
 
 pub mod answer;
+pub mod channel;
 pub mod command;
 pub mod content;
 pub mod key;

@@ -3,11 +3,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use lotline_bus::{Bus, Relay, RelayOptions, Relayed, Stop};
+use lotline_bus::{Bus, IntakeOptions, Relay, RelayOptions, Relayed, Stop, TakenIn};
+use lotline_handler::Handler;
 use lotline_ledger::Reader;
 use lotline_projections::{LedgerId, ReadModel, ReadModelKind};
 
 use super::input::Input;
+use super::intake::{Desk, ended};
 use super::{connect, interrupted, stopped, words};
 use crate::args;
 use crate::failure::{Exit, Failure};
@@ -23,8 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// At the end nobody waits that long: what is not published then is next time.
 const LAST_PATIENCE: Duration = Duration::from_secs(5);
 
-/// `serve`: one process records what comes in on its standard input, keeps the three read models up to date, and
-/// relays to a NATS server where one is named, until it is asked to end.
+/// `serve`: one process records what comes in on its standard input and from a NATS server, where one is named, keeps
+/// the three read models up to date, and relays to that server, until it is asked to end.
 ///
 /// # Errors
 /// Where another process records in the folder, or one of its parts has to stop.
@@ -43,12 +45,7 @@ pub fn serve(asked: &args::Serve) -> Result<Exit, Failure> {
     std::thread::scope(|scope| {
         let models = scope.spawn(|| or_stop(&stop, keep(models, &reader, &stop, &recorded)));
         let relay = relay.map(|relay| scope.spawn(|| or_stop(&stop, publish(relay, &stop, &recorded))));
-        let answered = Input::new(&stop).and_then(|input| submit::lines(&handler, input, None, None));
-        let closed = handler.close().map_err(Failure::from);
-        let answered = or_stop(&stop, answered.and_then(|exit| closed.map(|()| exit)).and_then(only_own));
-        if !stop.is_told() {
-            eprintln!("note: the input has ended; other processes may record in {folder} now, and are followed");
-        }
+        let answered = or_stop(&stop, record(asked, &folder, handler, bus.as_ref(), &stop));
         while !stop.wait(Duration::from_secs(3_600)) {}
         // All that was answered is durable now. What the others do last, they do with all of it.
         recorded.store(true, Ordering::Release);
@@ -60,6 +57,52 @@ pub fn serve(asked: &args::Serve) -> Result<Exit, Failure> {
         }
         kept.map(|()| Exit::Done)
     })
+}
+
+/// Records what comes in, from the standard input to its end, and from the server to the stop; lets go of the folder
+/// then.
+fn record(
+    asked: &args::Serve,
+    folder: &Folder,
+    handler: Handler,
+    bus: Option<&Bus>,
+    stop: &Stop,
+) -> Result<(), Failure> {
+    let bus = bus.filter(|_| !asked.no_intake);
+    let (answered, taken) = std::thread::scope(|scope| {
+        let (desk, documents) = Desk::new(&handler);
+        let intake = bus.map(|bus| {
+            scope.spawn(move || documents.work());
+            let options = IntakeOptions {
+                waiting: asked.waiting as usize,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                ..IntakeOptions::default()
+            };
+            let ledger = handler.reader().ledger();
+            scope.spawn(move || or_stop(stop, bus.take_in(ledger, &desk, &options, stop).map_err(ended)))
+        });
+        let answered = Input::new(stop).and_then(|input| submit::lines(&handler, input, None, None));
+        let answered = or_stop(stop, answered.and_then(only_own));
+        if intake.is_some() && !stop.is_told() {
+            eprintln!("note: the input has ended; commands are taken from the NATS server");
+        }
+        (answered, intake.map(|intake| intake.join().expect("the intake does not panic")).transpose())
+    });
+    let closed = handler.close().map_err(Failure::from);
+    answered?;
+    if let Some(taken) = taken? {
+        eprintln!("{}", taken_words(&taken));
+    }
+    closed?;
+    if !stop.is_told() {
+        eprintln!("note: the input has ended; other processes may record in {folder} now, and are followed");
+    }
+    Ok(())
+}
+
+fn taken_words(taken: &TakenIn) -> String {
+    let TakenIn { requests, busy } = taken;
+    format!("{requests} requests answered, {busy} more told to come again")
 }
 
 /// A part that cannot go on ends all of them.
