@@ -6,6 +6,7 @@
 //!
 //! This room reads no body: it hands messages to a [`Taker`] and passes its answers on.
 
+mod queue;
 mod requests;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,10 +19,13 @@ use tokio::sync::oneshot;
 
 use crate::connect::Bus;
 use crate::error::Trouble;
+use crate::letters;
 use crate::stop::Stop;
 
 /// The largest message that is taken, in bytes: what can be recorded in one commit is not larger.
 pub const MESSAGE_MAX: usize = 900_000;
+/// The largest message that is queued, headers included. A dead letter has more of them, and has to fit, too.
+pub(crate) const STORED_MAX: i32 = 900_000;
 
 /// Codes of errors, as the header `Nats-Service-Error-Code` has them; those of HTTP mean the same.
 pub mod code {
@@ -134,13 +138,15 @@ impl Reply {
 pub struct IntakeOptions {
     /// So many requests may wait for their answers; further ones are told when to come again.
     pub waiting: usize,
+    /// So many messages may be in the queue; who publishes more is refused. Counts where the stream is made now.
+    pub queue_messages: i64,
     /// A version that tools show beside the service.
     pub version: String,
 }
 
 impl Default for IntakeOptions {
     fn default() -> Self {
-        Self { waiting: 4_096, version: "0.1.0".to_owned() }
+        Self { waiting: 4_096, queue_messages: 1_000_000, version: "0.1.0".to_owned() }
     }
 }
 
@@ -149,8 +155,12 @@ impl Default for IntakeOptions {
 pub struct TakenIn {
     /// Requests that were answered.
     pub requests: u64,
-    /// Of these, such that were told to come again.
+    /// Further requests that were told to come again.
     pub busy: u64,
+    /// Messages of the queue that are answered for good.
+    pub queued: u64,
+    /// Messages of the queue that became dead letters.
+    pub dead: u64,
 }
 
 /// Why an intake ended before it was stopped.
@@ -196,7 +206,16 @@ struct Intake<'a, T> {
 
 impl<T: Taker> Intake<'_, T> {
     async fn run(self) -> Result<TakenIn, IntakeError> {
-        self.requests().await
+        self.streams().await?;
+        let (requests, queue) = tokio::join!(self.requests(), self.queue());
+        let (requests, queue) = (requests?, queue?);
+        Ok(TakenIn { queued: queue.queued, dead: queue.dead, ..requests })
+    }
+
+    /// Makes the streams of queue and dead letters, where they are not there.
+    async fn streams(&self) -> Result<(), Trouble> {
+        self.bus.need_stream(letters::queue(&self.ledger, self.options.queue_messages)).await?;
+        self.bus.need_stream(letters::dead_letters(&self.ledger)).await
     }
 
     /// Asks whoever decides.
@@ -234,13 +253,13 @@ fn incoming(subject: &str, headers: Option<&HeaderMap>, body: &[u8]) -> Option<I
     Some(Incoming { source, headers, body: body.to_vec() })
 }
 
-fn plain(headers: &HeaderMap) -> Vec<(String, String)> {
+pub(crate) fn plain(headers: &HeaderMap) -> Vec<(String, String)> {
     let all = headers.iter();
     all.flat_map(|(name, values)| values.iter().map(|value| (name.to_string(), value.to_string()))).collect()
 }
 
 /// A text as a header can hold it: in one line.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     text.chars().map(|sign| if sign.is_control() { ' ' } else { sign }).collect()
 }
 

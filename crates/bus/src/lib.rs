@@ -2,6 +2,7 @@
 //! NATS.
 //!
 //! - [`Bus::take_in`] hands requests and queued messages to a [`Taker`], and passes its answers on.
+//! - A queued message that can never be taken becomes a dead [`Letter`], which can be sent again.
 //! - [`Relay`] publishes the commits of a ledger, byte for byte: one commit is one message, and the sequence in
 //!   the stream is the commit's number. The ledger is the truth and the outbox: the relay keeps no cursor, but
 //!   compares heads.
@@ -10,11 +11,13 @@
 //! All calls block; a [`Bus`] has its own thread for the connection.
 //!
 //! What this room never does: write a ledger (what has to be appended is handed to the caller); look into a
-//! payload; delete a stream or a message; go on behind a commit that is missing or damaged.
+//! payload; delete a stream, or any message but a dead letter that was
+//! copied to the settled ones first; go on behind a commit that is missing or damaged.
 
 mod connect;
 mod error;
 mod intake;
+mod letters;
 mod model;
 mod project;
 mod relay;
@@ -24,6 +27,7 @@ mod stream;
 pub use connect::{Bus, BusOptions, ConnectError};
 pub use error::{BoxError, Trouble};
 pub use intake::{Answer, Incoming, IntakeError, IntakeOptions, MESSAGE_MAX, Means, Reply, TakenIn, Taker, code};
+pub use letters::{Letter, Settled};
 pub use model::{Cursor, Model};
 pub use project::{ChainBroken, Checkpoints, Found, ProjectError, ProjectOptions, Projected};
 pub use relay::{Kept, OnDifference, Relay, RelayError, RelayOptions, Relayed, Why};

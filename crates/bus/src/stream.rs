@@ -180,7 +180,7 @@ impl Commits {
 }
 
 /// The server's own word, where there is one.
-fn told(error: &dyn std::error::Error) -> Option<JetStreamError> {
+pub(crate) fn told(error: &dyn std::error::Error) -> Option<JetStreamError> {
     error.source().and_then(|source| source.downcast_ref::<JetStreamError>()).cloned()
 }
 

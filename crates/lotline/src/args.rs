@@ -16,8 +16,8 @@ It goes on until it is interrupted (Ctrl-C, or the termination signal), and then
 answered recorded, saved and, if the server answers, published; interrupted twice it ends at once.
 
 Commands on the standard input are answered as `submit` answers them. With --nats it takes requests, too, on
-lotline.LEDGER.submit.SOURCE (a NATS service: `nats micro info lotline`), and alone records in the folder until it
-ends. With --no-intake, or without a server, it lets go of that when the input ends, or there is none (under
+lotline.LEDGER.submit.SOURCE (a NATS service: `nats micro info lotline`), and messages that the server keeps in a
+queue, published to lotline.LEDGER.queue.SOURCE; then it alone records in the folder until it ends. With --no-intake, or without a server, it lets go of that when the input ends, or there is none (under
 systemd it is /dev/null): `submit` and `capture` may then record in the folder, one at a time, and this process
 follows them.
 
@@ -102,6 +102,9 @@ pub enum Command {
     /// Build a read model from a NATS stream alone, and keep it up to date.
     #[command(after_help = PROJECTOR)]
     Projector(Projector),
+    /// Messages from the queue on a NATS server that cannot be taken as they are: look at them, mend them and send them
+    /// again, or drop them.
+    DeadLetters(DeadLetters),
 }
 
 /// Which data.
@@ -346,6 +349,10 @@ pub struct Serve {
     #[arg(long, value_name = "REQUESTS", default_value_t = 4096, requires = "nats",
         value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub waiting: u32,
+    /// So many messages may be in the queue; who publishes more is told. Counts when the queue is made.
+    #[arg(long, value_name = "MESSAGES", default_value_t = 1_000_000, requires = "nats",
+        value_parser = clap::value_parser!(i64).range(1..))]
+    pub queue_max: i64,
     /// Of which data.
     #[command(flatten)]
     pub folder: Folder,
@@ -404,4 +411,73 @@ pub struct Projector {
     /// Where to keep it.
     #[command(flatten)]
     pub folder: Folder,
+}
+
+/// `dead-letters`.
+#[derive(Debug, Args)]
+pub struct DeadLetters {
+    /// What to do.
+    #[command(subcommand)]
+    pub what: Letters,
+}
+
+/// Where the letters are.
+#[derive(Debug, Args)]
+pub struct Post {
+    /// The NATS server, such as nats://localhost:4222.
+    #[arg(long, value_name = "URL")]
+    pub nats: String,
+    /// The ledger, where several have streams on that server.
+    #[arg(long, value_name = "ID")]
+    pub ledger: Option<String>,
+}
+
+/// What to do with dead letters.
+#[derive(Debug, Subcommand)]
+pub enum Letters {
+    /// List them, each with its reason.
+    List {
+        /// Those, too, that were sent again or dropped.
+        #[arg(long)]
+        all: bool,
+        /// Answer in JSON, one letter per line.
+        #[arg(long)]
+        json: bool,
+        /// Where.
+        #[command(flatten)]
+        post: Post,
+    },
+    /// Show one whole: reason, headers and body.
+    Show {
+        /// Its number.
+        number: u64,
+        /// Answer in JSON.
+        #[arg(long)]
+        json: bool,
+        /// Where.
+        #[command(flatten)]
+        post: Post,
+    },
+    /// Put its message into the queue again, as it came or mended.
+    Send {
+        /// Its number.
+        number: u64,
+        /// The mended body; - is the standard input.
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Where.
+        #[command(flatten)]
+        post: Post,
+    },
+    /// Give it up. It is kept among the settled ones, with the reason.
+    Drop {
+        /// Its number.
+        number: u64,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+        /// Where.
+        #[command(flatten)]
+        post: Post,
+    },
 }

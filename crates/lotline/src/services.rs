@@ -2,6 +2,7 @@
 
 mod input;
 mod intake;
+mod letters;
 mod serve;
 
 use std::io::Write;
@@ -20,6 +21,7 @@ use crate::failure::{Exit, Failure};
 use crate::folder::{self, Folder};
 use crate::print::finished;
 
+pub use letters::dead_letters;
 pub use serve::serve;
 
 /// Connects, and sends the connection's events to the standard error: `RUST_LOG` says which.

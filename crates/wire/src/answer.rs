@@ -8,7 +8,7 @@ mod parts;
 mod query;
 mod submit;
 
-pub use parts::{Amount, Asked, Batch, Finality, Run, Said, SaidKind, commit, instant, time};
+pub use parts::{Amount, Asked, Batch, Finality, Run, Said, SaidKind, commit, instant, instant_of_micros, time};
 pub use query::{
     Content, ContentTotal, Damage, Direction, ExceptionRow, ExceptionState, Exceptions, Grade, History, HistoryKind,
     HistoryRow, Moment, OnHand, OnHandRow, Point, Recall, RecallRow, State, Tier, Trace, TraceEdge, TraceHub,

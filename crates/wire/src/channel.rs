@@ -36,8 +36,8 @@ pub const ORIGINAL_SEQUENCE: &str = "Lotline-Original-Sequence";
 pub const ORIGINAL_TIME: &str = "Lotline-Original-Time";
 /// Of a dead letter: how often it was delivered.
 pub const DELIVERIES: &str = "Lotline-Deliveries";
-/// Before the name of a header that means something to the server, in a dead letter.
-pub const ORIGINAL_PREFIX: &str = "Lotline-Original-";
+/// Of a dead letter: before the name of a header that came with it and means something to the server, or here.
+pub const ORIGINAL_PREFIX: &str = "Lotline-Was-";
 /// Of a settled letter: `sent` or `dropped`.
 pub const SETTLED: &str = "Lotline-Settled";
 /// Of a settled letter: why it was dropped.

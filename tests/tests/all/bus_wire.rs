@@ -23,6 +23,8 @@ static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
 pub struct Came {
     /// Where it was sent to.
     pub subject: String,
+    /// Where an answer to it goes.
+    pub reply: String,
     /// The line before its headers, and those.
     pub head: String,
     pub body: Vec<u8>,
@@ -95,21 +97,23 @@ impl Wire {
         loop {
             let line = self.line();
             let words: Vec<&str> = line.split(' ').collect();
-            let (subject, head, whole) = match words[..] {
+            let (subject, reply, head, whole) = match words[..] {
                 ["PING"] => {
                     self.send(b"PONG\r\n");
                     continue;
                 }
-                ["MSG", subject, _, length] | ["MSG", subject, _, _, length] => (subject, "0", length),
-                ["HMSG", subject, _, head, length] | ["HMSG", subject, _, _, head, length] => (subject, head, length),
+                ["MSG", subject, _, length] => (subject, "", "0", length),
+                ["MSG", subject, _, reply, length] => (subject, reply, "0", length),
+                ["HMSG", subject, _, head, length] => (subject, "", head, length),
+                ["HMSG", subject, _, reply, head, length] => (subject, reply, head, length),
                 _ => panic!("{line:?} is no message"),
             };
             let [head, whole] = [head, whole].map(|text| text.parse::<usize>().expect("a length"));
             let mut bytes = vec![0; whole + 2];
             self.from.read_exact(&mut bytes).expect("the whole message");
-            let subject = subject.to_owned();
+            let (subject, reply) = (subject.to_owned(), reply.to_owned());
             let text = String::from_utf8(bytes[..head].to_vec()).expect("headers are text");
-            return Came { subject, head: text, body: bytes[head..whole].to_vec() };
+            return Came { subject, reply, head: text, body: bytes[head..whole].to_vec() };
         }
     }
 
@@ -187,6 +191,17 @@ impl Wire {
             messages.push(base64(told["message"]["data"].as_str().expect("data")));
         }
         messages
+    }
+
+    /// Waits for the next message of a durable consumer, and does not acknowledge it.
+    #[track_caller]
+    pub fn deliver(&mut self, stream: &str, consumer: &str) -> Came {
+        let order = json!({ "batch": 1, "expires": 30_000_000_000_u64 });
+        let inbox =
+            self.start(&format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"), &[], order.to_string().as_bytes());
+        let came = self.next();
+        assert!(came.reply.starts_with("$JS.ACK."), "{inbox}: {came:?}");
+        came
     }
 
     /// Makes a stream, as somebody else might.

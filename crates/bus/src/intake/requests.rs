@@ -21,7 +21,8 @@ const BUSY_FOR: Duration = Duration::from_millis(100);
 impl<T: Taker> Intake<'_, T> {
     pub(super) async fn requests(&self) -> Result<TakenIn, IntakeError> {
         let (service, mut endpoint) = self.offer().await.map_err(|source| {
-            // It is only subscriptions: the client sends them again whenever it connects.
+            // Then nothing else is taken either.
+            self.stop.now();
             Trouble::Unreachable { doing: "offer a service", source }
         })?;
         let mut service = Some(service);

@@ -75,8 +75,8 @@ fn record(
             scope.spawn(move || documents.work());
             let options = IntakeOptions {
                 waiting: asked.waiting as usize,
+                queue_messages: asked.queue_max,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
-                ..IntakeOptions::default()
             };
             let ledger = handler.reader().ledger();
             scope.spawn(move || or_stop(stop, bus.take_in(ledger, &desk, &options, stop).map_err(ended)))
@@ -101,8 +101,11 @@ fn record(
 }
 
 fn taken_words(taken: &TakenIn) -> String {
-    let TakenIn { requests, busy } = taken;
-    format!("{requests} requests answered, {busy} more told to come again")
+    let TakenIn { requests, busy, queued, dead } = taken;
+    format!(
+        "{requests} requests answered, {busy} more told to come again; {queued} messages taken from the queue, {dead} \
+         put aside as dead letters"
+    )
 }
 
 /// A part that cannot go on ends all of them.
