@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use lotline_ledger::LedgerId;
-use lotline_wire::channel;
+use lotline_wire::channel::{self, code};
 use tokio::sync::oneshot;
 
 use crate::connect::Bus;
@@ -26,28 +26,6 @@ use crate::stop::Stop;
 pub const MESSAGE_MAX: usize = 900_000;
 /// The largest message that is queued, headers included. A dead letter has more of them, and has to fit, too.
 pub(crate) const STORED_MAX: i32 = 900_000;
-
-/// Codes of errors, as the header `Nats-Service-Error-Code` has them; those of HTTP mean the same.
-pub mod code {
-    /// Unreadable; the message has to be mended.
-    pub const UNREADABLE: u16 = 400;
-    /// It names another source than its subject does.
-    pub const OTHER_SOURCE: u16 = 403;
-    /// Its id was used before with other content.
-    pub const CONFLICT: u16 = 409;
-    /// Too large; it has to be split.
-    pub const TOO_LARGE: u16 = 413;
-    /// A content type that is not understood.
-    pub const CONTENT_TYPE: u16 = 415;
-    /// It is for another ledger.
-    pub const OTHER_LEDGER: u16 = 421;
-    /// Too many wait; it may be sent again.
-    pub const BUSY: u16 = 429;
-    /// Whether it was recorded is not known, and nothing more is taken.
-    pub const STOPPED: u16 = 500;
-    /// Not now, for a reason that is not in the message; it may be sent again.
-    pub const NOT_NOW: u16 = 503;
-}
 
 /// A message, as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,7 +114,8 @@ impl Reply {
 /// How much is taken at once.
 #[derive(Debug, Clone)]
 pub struct IntakeOptions {
-    /// So many requests may wait for their answers; further ones are told when to come again.
+    /// So many requests may wait for their answers; further ones are told when to come again. With a full queue's and
+    /// a standard input's it has to be less than what a handler takes, so that nobody else is turned away for them.
     pub waiting: usize,
     /// So many messages may be in the queue; who publishes more is refused. Counts where the stream is made now.
     pub queue_messages: i64,
@@ -146,7 +125,7 @@ pub struct IntakeOptions {
 
 impl Default for IntakeOptions {
     fn default() -> Self {
-        Self { waiting: 4_096, queue_messages: 1_000_000, version: "0.1.0".to_owned() }
+        Self { waiting: 2_048, queue_messages: 1_000_000, version: "0.1.0".to_owned() }
     }
 }
 
@@ -206,7 +185,6 @@ struct Intake<'a, T> {
 
 impl<T: Taker> Intake<'_, T> {
     async fn run(self) -> Result<TakenIn, IntakeError> {
-        self.streams().await?;
         let (requests, queue) = tokio::join!(self.requests(), self.queue());
         let (requests, queue) = (requests?, queue?);
         Ok(TakenIn { queued: queue.queued, dead: queue.dead, ..requests })

@@ -16,6 +16,7 @@
 
 mod connect;
 mod error;
+mod feeds;
 mod intake;
 mod letters;
 mod model;
@@ -26,7 +27,8 @@ mod stream;
 
 pub use connect::{Bus, BusOptions, ConnectError};
 pub use error::{BoxError, Trouble};
-pub use intake::{Answer, Incoming, IntakeError, IntakeOptions, MESSAGE_MAX, Means, Reply, TakenIn, Taker, code};
+pub use feeds::{Change, Feed, FeedError, Step, Tail};
+pub use intake::{Answer, Incoming, IntakeError, IntakeOptions, MESSAGE_MAX, Means, Reply, TakenIn, Taker};
 pub use letters::{Letter, Settled};
 pub use model::{Cursor, Model};
 pub use project::{ChainBroken, Checkpoints, Found, ProjectError, ProjectOptions, Projected};

@@ -345,9 +345,12 @@ pub struct Serve {
     /// Take nothing in from the NATS server.
     #[arg(long, requires = "nats")]
     pub no_intake: bool,
+    /// Tell no changes of what is on hand.
+    #[arg(long, requires = "nats")]
+    pub no_feed: bool,
     /// So many requests may wait for their answers; further ones are told when to come again.
-    #[arg(long, value_name = "REQUESTS", default_value_t = 4096, requires = "nats",
-        value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, value_name = "REQUESTS", default_value_t = 2048, requires = "nats",
+        value_parser = clap::value_parser!(u32).range(1..=2048))]
     pub waiting: u32,
     /// So many messages may be in the queue; who publishes more is told. Counts when the queue is made.
     #[arg(long, value_name = "MESSAGES", default_value_t = 1_000_000, requires = "nats",
@@ -402,6 +405,9 @@ pub struct Projector {
     /// The ledger, where several have streams on that server.
     #[arg(long, value_name = "ID")]
     pub ledger: Option<String>,
+    /// Tell the changes of what is on hand: current values in a bucket, old and new ones in a stream.
+    #[arg(long)]
+    pub feed: bool,
     /// End when this commit is applied; without it, when interrupted.
     #[arg(long, value_name = "COMMIT")]
     pub until: Option<u64>,

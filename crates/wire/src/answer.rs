@@ -16,4 +16,4 @@ pub use query::{
 };
 pub use submit::{First, Outcome, Receipt, Refusal, Rejection, Rule};
 
-pub(crate) use query::answer_schemas;
+pub(crate) use query::{answer_schemas, schema_of};

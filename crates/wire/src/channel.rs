@@ -43,6 +43,39 @@ pub const SETTLED: &str = "Lotline-Settled";
 /// Of a settled letter: why it was dropped.
 pub const SETTLED_REASON: &str = "Lotline-Settled-Reason";
 
+/// Of a change: the commit that it is as of.
+pub const COMMIT: &str = "Lotline-Commit";
+/// Of a change: the hash of that commit, hexadecimal.
+pub const COMMIT_HASH: &str = "Lotline-Commit-Hash";
+/// Of a change: the commit that what was before is as of.
+pub const SINCE: &str = "Lotline-Since";
+/// Of a change: its number among those of its step, from 1, and how many there are: `3/7`.
+pub const STEP: &str = "Lotline-Step";
+/// The key in a bucket that tells up to which change its values are.
+pub const AS_OF_KEY: &str = "as-of";
+
+/// Codes of errors, as the header `Nats-Service-Error-Code` has them; those of HTTP mean the same.
+pub mod code {
+    /// Unreadable; the message has to be mended.
+    pub const UNREADABLE: u16 = 400;
+    /// It names another source than its subject does.
+    pub const OTHER_SOURCE: u16 = 403;
+    /// Its id was used before with other content.
+    pub const CONFLICT: u16 = 409;
+    /// Too large; it has to be split.
+    pub const TOO_LARGE: u16 = 413;
+    /// A content type that is not understood.
+    pub const CONTENT_TYPE: u16 = 415;
+    /// It is for another ledger.
+    pub const OTHER_LEDGER: u16 = 421;
+    /// Too many wait; it may be sent again.
+    pub const BUSY: u16 = 429;
+    /// Whether it was recorded is not known, and nothing more is taken.
+    pub const STOPPED: u16 = 500;
+    /// Not now, for a reason that is not in the message; it may be sent again.
+    pub const NOT_NOW: u16 = 503;
+}
+
 /// Escapes a text into one token; every text has its own. `_` begins an escape: two hexadecimal digits of a byte.
 /// The empty text is a lone `_`.
 pub fn token(text: &str) -> String {
@@ -120,6 +153,21 @@ pub fn settled_subject(ledger: &str, source: &str) -> String {
 /// Name of the stream of dead letters, open and settled ones.
 pub fn dead_stream(ledger: &str) -> String {
     format!("lotline-{ledger}-dead-letters")
+}
+
+/// Name of the bucket of what is on hand.
+pub fn on_hand_bucket(ledger: &str) -> String {
+    format!("lotline-{ledger}-on-hand")
+}
+
+/// Name of the stream of changes of what is on hand.
+pub fn on_hand_changes_stream(ledger: &str) -> String {
+    format!("lotline-{ledger}-on-hand-changes")
+}
+
+/// Subject of changes of what is on hand, of an item at a place, or of all (`*`). Both are tokens.
+pub fn on_hand_changes_subject(ledger: &str, item: &str, place: &str) -> String {
+    format!("lotline.{ledger}.on-hand.{item}.{place}")
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! | [`content`] | whether two commands of one id say the same |
 //! | [`command`] | commands as JSON, one per line; schemas and examples in `schemas/commands/` |
 //! | [`answer`] | answers as JSON; schemas and examples in `schemas/answers/` |
+//! | [`feed`] | changes of read models as JSON |
 //! | [`channel`] | names on a NATS server: subjects, streams, headers |
 //!
 //! This room never reads a clock, draws no randomness, opens no file, and never decides anything: it turns
@@ -35,6 +36,7 @@ pub mod answer;
 pub mod channel;
 pub mod command;
 pub mod content;
+pub mod feed;
 pub mod key;
 mod names;
 pub mod payload;

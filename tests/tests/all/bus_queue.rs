@@ -195,7 +195,9 @@ fn two_senders_lose_nothing_while_the_service_is_killed_and_the_server_restarted
             (reader.head().next_position.get() > before + 20).then_some(())
         });
         running.kill();
-        senders.map(|sender| sender.join().expect("all was stored"));
+        for sender in senders {
+            sender.join().expect("all was stored");
+        }
         if round == 1 {
             server.stop();
             server.run();

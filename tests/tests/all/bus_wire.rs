@@ -193,6 +193,23 @@ impl Wire {
         messages
     }
 
+    /// A message of a stream, by its sequence (`seq`) or the last of a subject (`last_by_subj`).
+    #[track_caller]
+    pub fn stored(&mut self, stream: &str, which: &Value) -> Came {
+        let told = self.api(&format!("STREAM.MSG.GET.{stream}"), which)["message"].take();
+        let text = |name: &str| told[name].as_str().map(base64).unwrap_or_default();
+        let head = String::from_utf8(text("hdrs")).expect("headers are text");
+        let subject = told["subject"].as_str().unwrap_or_else(|| panic!("{which}: {told}")).to_owned();
+        Came { subject, reply: String::new(), head, body: text("data") }
+    }
+
+    /// The subjects of all messages in a stream.
+    pub fn subjects(&mut self, stream: &str) -> Vec<String> {
+        let told = self.api(&format!("STREAM.INFO.{stream}"), &json!({ "subjects_filter": ">" }))["state"].take();
+        let subjects = told["subjects"].as_object().map(|all| all.keys().cloned().collect());
+        subjects.unwrap_or_default()
+    }
+
     /// Waits for the next message of a durable consumer, and does not acknowledge it.
     #[track_caller]
     pub fn deliver(&mut self, stream: &str, consumer: &str) -> Came {

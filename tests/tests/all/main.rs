@@ -1,6 +1,7 @@
 //! One integration-test binary; one module per subject.
 
 mod bus_damage;
+mod bus_feed;
 mod bus_input;
 mod bus_intake;
 mod bus_projectors;

@@ -14,12 +14,10 @@ use async_nats::jetstream::stream::ConsumerErrorKind;
 use async_nats::jetstream::{AckKind, Message};
 use futures_util::future::{FutureExt, LocalBoxFuture};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use lotline_wire::channel;
+use lotline_wire::channel::{self, code};
 use tokio::time::{sleep, timeout};
 
-use super::{
-    Answer, Incoming, Intake, IntakeError, Means, TakenIn, Taker, code, error_of, headers_of, incoming, refused,
-};
+use super::{Answer, Incoming, Intake, IntakeError, Means, TakenIn, Taker, error_of, headers_of, incoming, refused};
 use crate::error::Trouble;
 use crate::letters::Letter;
 
@@ -56,6 +54,7 @@ impl<T: Taker> Intake<'_, T> {
         let mut working = Working::new();
         let mut stopped = None;
         let mut wait = FIRST_WAIT;
+        let mut was_open = false;
         while !self.stop.is_told() {
             let opened = tokio::select! {
                 () = self.stop.told() => break,
@@ -63,8 +62,13 @@ impl<T: Taker> Intake<'_, T> {
             };
             match opened {
                 Ok(messages) => {
-                    wait = FIRST_WAIT;
+                    (wait, was_open) = (FIRST_WAIT, true);
                     self.follow(messages, &mut working, &mut done, &mut stopped).await;
+                }
+                // Once it was open, a refusal may be an operator's slip, which must not end what goes on without it.
+                Err(error @ (Trouble::Refused { .. } | Trouble::Unsuitable { .. })) if !was_open => {
+                    self.stop.now();
+                    return Err(error.into());
                 }
                 Err(error) => {
                     tracing::warn!(%error, source = ?std::error::Error::source(&error), "the queue cannot be read; trying again");

@@ -7,10 +7,10 @@ use async_nats::service::endpoint::Endpoint;
 use async_nats::service::{Request, Service, ServiceExt, error::Error as ServiceError};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use lotline_wire::channel;
+use lotline_wire::channel::{self, code};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Answer, Intake, IntakeError, Means, TakenIn, Taker, code, error_of, headers_of, incoming, refused};
+use super::{Answer, Intake, IntakeError, Means, TakenIn, Taker, error_of, headers_of, incoming, refused};
 use crate::error::Trouble;
 
 /// At the end, what is on its way from the server is waited for so long.

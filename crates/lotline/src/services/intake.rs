@@ -6,12 +6,12 @@ mod form;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
-use lotline_bus::{Answer, Incoming, Means, Reply, Taker, code};
+use lotline_bus::{Answer, Incoming, Means, Reply, Taker};
 use lotline_domain::id::SourceId;
 use lotline_epcis::{self as epcis, Options as EpcisOptions};
 use lotline_handler::{Handler, SubmitError};
 use lotline_wire::answer::{Outcome, Refusal};
-use lotline_wire::channel;
+use lotline_wire::channel::{self, code};
 use lotline_wire::command::{Defaults, parse_command_with};
 
 use self::form::Form;

@@ -4,10 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use lotline_bus::{Bus, IntakeOptions, Relay, RelayOptions, Relayed, Stop, TakenIn};
+use lotline_domain::time::CommitNo;
 use lotline_handler::Handler;
-use lotline_ledger::Reader;
+use lotline_ledger::{CommitNumber, Reader};
 use lotline_projections::{LedgerId, ReadModel, ReadModelKind};
 
+use super::feed::{Feeder, troubled};
 use super::input::Input;
 use super::intake::{Desk, ended};
 use super::{connect, interrupted, stopped, words};
@@ -40,10 +42,11 @@ pub fn serve(asked: &args::Serve) -> Result<Exit, Failure> {
     // Before anything is recorded: behind a ledger that was rolled back it would make another chain.
     let relay = bus.as_ref().map(|bus| compared(bus, &reader, &stop)).transpose()?;
     let models = open(&folder, &reader)?;
+    let feeder = bus.as_ref().filter(|_| !asked.no_feed).map(|bus| Feeder::open(bus, reader.ledger())).transpose()?;
 
     let recorded = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let models = scope.spawn(|| or_stop(&stop, keep(models, &reader, &stop, &recorded)));
+        let models = scope.spawn(|| or_stop(&stop, keep(models, feeder, &reader, &stop, &recorded)));
         let relay = relay.map(|relay| scope.spawn(|| or_stop(&stop, publish(relay, &stop, &recorded))));
         let answered = or_stop(&stop, record(asked, &folder, handler, bus.as_ref(), &stop));
         while !stop.wait(Duration::from_secs(3_600)) {}
@@ -160,11 +163,18 @@ fn open(folder: &Folder, reader: &Reader) -> Result<Vec<ReadModel>, Failure> {
 }
 
 /// Keeps the read models up to date until the stop, and at last with all that was recorded until then.
-fn keep(mut models: Vec<ReadModel>, reader: &Reader, stop: &Stop, recorded: &AtomicBool) -> Result<(), Failure> {
+fn keep(
+    mut models: Vec<ReadModel>,
+    mut feeder: Option<Feeder>,
+    reader: &Reader,
+    stop: &Stop,
+    recorded: &AtomicBool,
+) -> Result<(), Failure> {
     let mut unsaved_since: Option<Instant> = None;
     loop {
         reader.refresh()?;
         folder::catch_up(&mut models, reader)?;
+        tell(feeder.as_mut(), &models, reader)?;
         if models.iter().all(|model| model.unsaved_commits() == 0) {
             unsaved_since = None;
         } else if unsaved_since.get_or_insert_with(Instant::now).elapsed() >= SAVED_WITHIN {
@@ -174,7 +184,28 @@ fn keep(mut models: Vec<ReadModel>, reader: &Reader, stop: &Stop, recorded: &Ato
             wait(recorded);
             reader.refresh()?;
             folder::catch_up(&mut models, reader)?;
+            tell(feeder.as_mut(), &models, reader)?;
             return save(&mut models);
+        }
+    }
+}
+
+/// Tells what has changed in the inventory. What cannot be told now is told later, or by the next run.
+fn tell(feeder: Option<&mut Feeder>, models: &[ReadModel], reader: &Reader) -> Result<(), Failure> {
+    let inventory = models.iter().find(|model| model.kind() == ReadModelKind::Inventory);
+    let (Some(feeder), Some(model)) = (feeder, inventory) else { return Ok(()) };
+    let hash_of = |commit: CommitNo| {
+        let frame = reader.frame(CommitNumber::new(commit.0)).ok().flatten();
+        frame.map(|frame| frame.hash())
+    };
+    loop {
+        let told = match feeder.due(model, &hash_of) {
+            Ok(None) => Ok(false),
+            Ok(Some(due)) => feeder.tell(due).map(|()| true),
+            Err(trouble) => Err(trouble),
+        };
+        if !troubled(told)? {
+            return Ok(());
         }
     }
 }

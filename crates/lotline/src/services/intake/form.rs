@@ -1,6 +1,7 @@
 //! Which form a message has, by its headers.
 
-use lotline_bus::{Answer, Incoming, code};
+use lotline_bus::{Answer, Incoming};
+use lotline_wire::channel::code;
 
 use super::refusal;
 
