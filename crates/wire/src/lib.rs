@@ -33,6 +33,7 @@
 //!    earlier versions are not found under it: say so where it is asked.
 
 pub mod answer;
+mod asyncapi;
 pub mod channel;
 pub mod command;
 pub mod content;

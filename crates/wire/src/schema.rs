@@ -1,8 +1,9 @@
-//! The JSON Schemas of everything that is sent; as they are checked in.
+//! The JSON Schemas of everything that is sent, and the document of where it goes, as they are checked in.
 
 use serde::Serialize;
 
 use crate::answer::answer_schemas;
+use crate::asyncapi;
 use crate::command::facts::command_schemas;
 use crate::feed::feed_schemas;
 
@@ -16,6 +17,7 @@ pub fn schemas() -> Vec<(String, String)> {
         .chain(feeds)
         // A schema has an order of its own, which its value has not.
         .map(|(folder, name, schema)| (format!("{folder}/{name}.schema.json"), print(&schema)))
+        .chain([("asyncapi.json".to_owned(), print(&asyncapi::document()))])
         .collect()
 }
 
