@@ -113,6 +113,10 @@ impl Bus {
         &self.inner.context
     }
 
+    pub(crate) fn client(&self) -> &Client {
+        &self.inner.client
+    }
+
     /// How often the connection was made, to be watched.
     pub(crate) fn connected(&self) -> watch::Receiver<u64> {
         self.inner.connected.clone()
@@ -161,6 +165,9 @@ fn note(event: &Event, count: &watch::Sender<u64>) {
         Event::Disconnected => tracing::warn!("the connection to the NATS server broke; connecting again"),
         // A denied permission is told here and nowhere else.
         Event::ServerError(error) => tracing::error!(%error, "the NATS server reports an error"),
+        Event::SlowConsumer(subscription) => {
+            tracing::error!(subscription, "messages came faster than they were read, and some were dropped unanswered");
+        }
         Event::ClientError(error) => tracing::error!(%error, "the NATS client reports an error"),
         other => tracing::info!(event = %other, "NATS"),
     }

@@ -25,6 +25,14 @@ pub enum Trouble {
     /// Start it with JetStream: it keeps no streams.
     #[error("the NATS server has JetStream switched off, and keeps no streams")]
     NoJetStream,
+    /// Look at who made it: a stream that is there already is not as it has to be. It was left as it is.
+    #[error("stream {stream} will not do: {why}")]
+    Unsuitable {
+        /// The stream.
+        stream: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// It said no: change its configuration, or the permissions.
     #[error("the NATS server refuses to {doing}")]
     Refused {

@@ -1,5 +1,8 @@
-//! The way of commits to a NATS JetStream stream and out of it again. No other room names NATS.
+//! The way of commands in from NATS, and of commits to a JetStream stream and out of it again. No other room names
+//! NATS.
 //!
+//! - [`Bus::take_in`] hands requests and queued messages to a [`Taker`], and passes its answers on.
+//! - A queued message that can never be taken becomes a dead [`Letter`], which can be sent again.
 //! - [`Relay`] publishes the commits of a ledger, byte for byte: one commit is one message, and the sequence in
 //!   the stream is the commit's number. The ledger is the truth and the outbox: the relay keeps no cursor, but
 //!   compares heads.
@@ -8,10 +11,14 @@
 //! All calls block; a [`Bus`] has its own thread for the connection.
 //!
 //! What this room never does: write a ledger (what has to be appended is handed to the caller); look into a
-//! payload; delete a stream or a message; go on behind a commit that is missing or damaged.
+//! payload; delete a stream, or any message but a dead letter that was
+//! copied to the settled ones first; go on behind a commit that is missing or damaged.
 
 mod connect;
 mod error;
+mod feeds;
+mod intake;
+mod letters;
 mod model;
 mod project;
 mod relay;
@@ -20,6 +27,9 @@ mod stream;
 
 pub use connect::{Bus, BusOptions, ConnectError};
 pub use error::{BoxError, Trouble};
+pub use feeds::{Change, Feed, FeedError, Step, Tail};
+pub use intake::{Answer, Incoming, IntakeError, IntakeOptions, MESSAGE_MAX, Means, Reply, TakenIn, Taker};
+pub use letters::{Letter, Settled};
 pub use model::{Cursor, Model};
 pub use project::{ChainBroken, Checkpoints, Found, ProjectError, ProjectOptions, Projected};
 pub use relay::{Kept, OnDifference, Relay, RelayError, RelayOptions, Relayed, Why};

@@ -9,6 +9,7 @@ use async_nats::jetstream::stream::{
 use async_nats::jetstream::{Error as JetStreamError, ErrorCode};
 use futures_util::TryStreamExt;
 use lotline_ledger::{CommitNumber, LedgerId};
+use lotline_wire::channel;
 
 use crate::connect::Bus;
 use crate::error::Trouble;
@@ -18,13 +19,13 @@ const PREFIX: &str = "lotline-";
 /// Name of the stream that holds a ledger's commits. Where a stream turned out to differ from its ledger, it is kept
 /// under its name, and the next generation is started beside it.
 pub fn stream_name(ledger: LedgerId, generation: u32) -> String {
-    format!("{PREFIX}{ledger}-{generation}")
+    channel::commits_stream(&ledger.to_string(), &generation.to_string())
 }
 
 /// Subject of the commits in that stream. The generation is part of it, since two streams cannot listen to one
 /// subject.
 pub fn subject(ledger: LedgerId, generation: u32) -> String {
-    format!("lotline.{ledger}.commits.{generation}")
+    channel::commits_subject(&ledger.to_string(), &generation.to_string())
 }
 
 /// Ledger and generation, from a stream's name.
@@ -179,7 +180,7 @@ impl Commits {
 }
 
 /// The server's own word, where there is one.
-fn told(error: &dyn std::error::Error) -> Option<JetStreamError> {
+pub(crate) fn told(error: &dyn std::error::Error) -> Option<JetStreamError> {
     error.source().and_then(|source| source.downcast_ref::<JetStreamError>()).cloned()
 }
 

@@ -15,9 +15,11 @@ const SERVE: &str = "\
 It goes on until it is interrupted (Ctrl-C, or the termination signal), and then ends with everything that it
 answered recorded, saved and, if the server answers, published; interrupted twice it ends at once.
 
-Commands on the standard input are answered as `submit` answers them. While its input is open it alone records
-in the folder. When the input ends, or there is none (under systemd it is /dev/null), it lets go of that:
-`submit` and `capture` may then record in the folder, one at a time, and this process follows them.
+Commands on the standard input are answered as `submit` answers them. With --nats it takes requests, too, on
+lotline.LEDGER.submit.SOURCE (a NATS service: `nats micro info lotline`), and messages that the server keeps in a
+queue, published to lotline.LEDGER.queue.SOURCE; then it alone records in the folder until it ends. With --no-intake, or without a server, it lets go of that when the input ends, or there is none (under
+systemd it is /dev/null): `submit` and `capture` may then record in the folder, one at a time, and this process
+follows them.
 
 Exit codes tell how the service ended, not what became of single commands:
   0  it was asked to end
@@ -100,6 +102,9 @@ pub enum Command {
     /// Build a read model from a NATS stream alone, and keep it up to date.
     #[command(after_help = PROJECTOR)]
     Projector(Projector),
+    /// Messages from the queue on a NATS server that cannot be taken as they are: look at them, mend them and send them
+    /// again, or drop them.
+    DeadLetters(DeadLetters),
 }
 
 /// Which data.
@@ -334,9 +339,23 @@ pub struct Rebuild {
 /// `serve`.
 #[derive(Debug, Args)]
 pub struct Serve {
-    /// Relay to this NATS server, such as nats://localhost:4222.
+    /// Relay to this NATS server, such as nats://localhost:4222, and take requests from it.
     #[arg(long, value_name = "URL")]
     pub nats: Option<String>,
+    /// Take nothing in from the NATS server.
+    #[arg(long, requires = "nats")]
+    pub no_intake: bool,
+    /// Tell no changes of what is on hand.
+    #[arg(long, requires = "nats")]
+    pub no_feed: bool,
+    /// So many requests may wait for their answers; further ones are told when to come again.
+    #[arg(long, value_name = "REQUESTS", default_value_t = 2048, requires = "nats",
+        value_parser = clap::value_parser!(u32).range(1..=2048))]
+    pub waiting: u32,
+    /// So many messages may be in the queue; who publishes more is told. Counts when the queue is made.
+    #[arg(long, value_name = "MESSAGES", default_value_t = 1_000_000, requires = "nats",
+        value_parser = clap::value_parser!(i64).range(1..))]
+    pub queue_max: i64,
     /// Of which data.
     #[command(flatten)]
     pub folder: Folder,
@@ -386,6 +405,9 @@ pub struct Projector {
     /// The ledger, where several have streams on that server.
     #[arg(long, value_name = "ID")]
     pub ledger: Option<String>,
+    /// Tell the changes of what is on hand: current values in a bucket, old and new ones in a stream.
+    #[arg(long)]
+    pub feed: bool,
     /// End when this commit is applied; without it, when interrupted.
     #[arg(long, value_name = "COMMIT")]
     pub until: Option<u64>,
@@ -395,4 +417,73 @@ pub struct Projector {
     /// Where to keep it.
     #[command(flatten)]
     pub folder: Folder,
+}
+
+/// `dead-letters`.
+#[derive(Debug, Args)]
+pub struct DeadLetters {
+    /// What to do.
+    #[command(subcommand)]
+    pub what: Letters,
+}
+
+/// Where the letters are.
+#[derive(Debug, Args)]
+pub struct Post {
+    /// The NATS server, such as nats://localhost:4222.
+    #[arg(long, value_name = "URL")]
+    pub nats: String,
+    /// The ledger, where several have streams on that server.
+    #[arg(long, value_name = "ID")]
+    pub ledger: Option<String>,
+}
+
+/// What to do with dead letters.
+#[derive(Debug, Subcommand)]
+pub enum Letters {
+    /// List them, each with its reason.
+    List {
+        /// Those, too, that were sent again or dropped.
+        #[arg(long)]
+        all: bool,
+        /// Answer in JSON, one letter per line.
+        #[arg(long)]
+        json: bool,
+        /// Where.
+        #[command(flatten)]
+        post: Post,
+    },
+    /// Show one whole: reason, headers and body.
+    Show {
+        /// Its number.
+        number: u64,
+        /// Answer in JSON.
+        #[arg(long)]
+        json: bool,
+        /// Where.
+        #[command(flatten)]
+        post: Post,
+    },
+    /// Put its message into the queue again, as it came or mended.
+    Send {
+        /// Its number.
+        number: u64,
+        /// The mended body; - is the standard input.
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Where.
+        #[command(flatten)]
+        post: Post,
+    },
+    /// Give it up. It is kept among the settled ones, with the reason.
+    Drop {
+        /// Its number.
+        number: u64,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+        /// Where.
+        #[command(flatten)]
+        post: Post,
+    },
 }

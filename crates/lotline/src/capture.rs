@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use lotline_domain::command::{Command, Mode};
 use lotline_domain::id::SourceId;
 use lotline_epcis::{self as epcis, Captured, MAPPING_VERSION, Mapped, Options, Spot};
-use lotline_handler::{CaptureError, Handler, OnError, Outcome as Taken, Submission, SubmitError};
+use lotline_handler::{CaptureError, Handler, OnError, Outcome as Taken, Refusal as NotTaken, Submission, SubmitError};
+use lotline_ledger::LedgerId;
 use lotline_wire::answer::{First, Outcome, Refusal};
 
 use crate::args;
@@ -18,6 +19,15 @@ use crate::submit;
 
 /// How many refusals of a file are told one by one.
 const TOLD_MAX: usize = 20;
+
+impl From<args::OnError> for OnError {
+    fn from(asked: args::OnError) -> Self {
+        match asked {
+            args::OnError::Rollback => Self::Rollback,
+            args::OnError::Proceed => Self::Proceed,
+        }
+    }
+}
 
 /// What became of one document.
 #[derive(Debug, Default)]
@@ -199,14 +209,10 @@ fn record(handler: &Handler, file: &str, captured: &Captured, on_error: args::On
     }
     told.refused(refusals);
     let (submissions, parts) = submissions(captured);
-    let on_error = match on_error {
-        args::OnError::Rollback => OnError::Rollback,
-        args::OnError::Proceed => OnError::Proceed,
-    };
     let answers: Vec<Result<Taken, SubmitError>> = if submissions.is_empty() {
         Vec::new()
     } else {
-        match handler.capture(submissions, on_error) {
+        match handler.capture(submissions, on_error.into()) {
             Ok(answers) => answers,
             Err(CaptureError::Refused(items)) => {
                 let refused = items
@@ -226,6 +232,61 @@ fn record(handler: &Handler, file: &str, captured: &Captured, on_error: args::On
     };
     told.answered(handler, file, captured, &parts, &answers);
     Ok(told)
+}
+
+/// Records a document that came without a file; the answers, one for each of its facts and refusals.
+///
+/// # Errors
+/// Where nothing of it was recorded for a reason that is not in it.
+pub fn taken(handler: &Handler, captured: &Captured, on_error: args::OnError) -> Result<Vec<Outcome>, SubmitError> {
+    let elements = captured.master_data.iter().chain(&captured.events);
+    let refusals = elements.filter_map(|element| match &element.outcome {
+        epcis::Outcome::Refused(error) => Some(told_of(&error.spot, error.fault.to_string())),
+        _ => None,
+    });
+    let mut outcomes: Vec<Outcome> = refusals.map(Outcome::Refused).collect();
+    if !outcomes.is_empty() && on_error == args::OnError::Rollback {
+        return Ok(outcomes);
+    }
+    let (submissions, parts) = submissions(captured);
+    if submissions.is_empty() {
+        return Ok(outcomes);
+    }
+    let answers = match handler.capture(submissions, on_error.into()) {
+        Ok(answers) => answers,
+        Err(CaptureError::Failed(error)) => return Err(error),
+        Err(CaptureError::Refused(items)) => {
+            let ledger = handler.reader().ledger();
+            let refused = items.iter().zip(&parts).filter_map(|(item, part)| Some((item.as_ref()?, part)));
+            return Ok(refused.map(|(item, part)| not_taken(ledger, item, part)).collect());
+        }
+        Err(error) => {
+            let spot = Spot { path: String::new(), line: 1, column: 1 };
+            return Ok(vec![Outcome::Refused(told_of(&spot, error.to_string()))]);
+        }
+    };
+    let ledger = handler.reader().ledger();
+    outcomes.extend(parts.iter().zip(&answers).map(|(part, taken)| match taken {
+        Ok(taken) => answer(ledger, &part.names, taken).0,
+        Err(error) => failed(None, Some(part.spot.line as u64), &part.names, error).0,
+    }));
+    Ok(outcomes)
+}
+
+/// Why one fact of a document kept all of it from being recorded.
+fn not_taken(ledger: LedgerId, why: &NotTaken, part: &Part<'_>) -> Outcome {
+    match why {
+        NotTaken::Conflict(Some(first)) => {
+            let (command, event) = part.names.texts();
+            Outcome::Conflict { command, id: event, first: receipt(ledger, first), receipt: None }
+        }
+        other => Outcome::Refused(told_of(part.spot, other.to_string())),
+    }
+}
+
+fn told_of(spot: &Spot, message: String) -> Refusal {
+    let path = (!spot.path.is_empty()).then(|| spot.path.clone());
+    Refusal { file: None, line: Some(spot.line as u64), path, message }
 }
 
 fn refusal(file: &str, spot: &Spot, message: String) -> Refusal {
@@ -281,7 +342,7 @@ impl Told {
         for (part, taken) in parts.iter().zip(answers) {
             let (outcome, means) = match taken {
                 Ok(taken) => answer(ledger, &part.names, taken),
-                Err(error) => failed(Some(file), part.spot.line as u64, &part.names, error),
+                Err(error) => failed(Some(file), Some(part.spot.line as u64), &part.names, error),
             };
             self.exit = Some(worst(self.exit.unwrap_or(Exit::Done), means));
             if last != Some(part.element) {

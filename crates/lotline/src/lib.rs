@@ -68,5 +68,6 @@ fn run(command: &Command) -> Result<Exit, Failure> {
         Command::Serve(asked) => services::serve(asked),
         Command::Relay(asked) => services::relay(asked),
         Command::Projector(asked) => services::projector(asked),
+        Command::DeadLetters(asked) => services::dead_letters(asked),
     }
 }

@@ -21,6 +21,13 @@ impl From<&Command> for Names {
     }
 }
 
+impl Names {
+    /// The ids of command and event.
+    pub fn texts(&self) -> (String, String) {
+        (self.command.to_string(), self.event.to_string())
+    }
+}
+
 /// A receipt as answers have it.
 pub fn receipt(ledger: LedgerId, receipt: &handler::Receipt) -> Receipt {
     Receipt {
@@ -69,7 +76,7 @@ pub fn answer(ledger: LedgerId, names: &Names, outcome: &handler::Outcome) -> (O
 }
 
 /// The answer to a command that could not be taken.
-pub fn failed(file: Option<&str>, line: u64, names: &Names, error: &handler::SubmitError) -> (Outcome, Exit) {
+pub fn failed(file: Option<&str>, line: Option<u64>, names: &Names, error: &handler::SubmitError) -> (Outcome, Exit) {
     let mut message = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {
@@ -82,9 +89,7 @@ pub fn failed(file: Option<&str>, line: u64, names: &Names, error: &handler::Sub
     let exit = exit_of(error);
     let outcome = match exit {
         // It is the command itself that does not fit.
-        Exit::Input => {
-            Outcome::Refused(Refusal { file: file.map(str::to_owned), line: Some(line), path: None, message })
-        }
+        Exit::Input => Outcome::Refused(Refusal { file: file.map(str::to_owned), line, path: None, message }),
         // What was recorded after all is answered as a duplicate.
         _ => Outcome::Failed { command: names.command.to_string(), message, retry: exit != Exit::Damage },
     };

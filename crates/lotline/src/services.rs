@@ -1,9 +1,15 @@
 //! The commands that work with a NATS server, and the service that is all of it in one process.
 
+mod feed;
 mod input;
+mod intake;
+mod letters;
 mod serve;
 
+use std::collections::VecDeque;
 use std::io::Write;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use lotline_bus::{
     Bus, BusOptions, Checkpoints, ConnectError, Cursor, Model, ProjectError, ProjectOptions, Relay, RelayError,
@@ -19,6 +25,8 @@ use crate::failure::{Exit, Failure};
 use crate::folder::{self, Folder};
 use crate::print::finished;
 
+use feed::Feeder;
+pub use letters::dead_letters;
 pub use serve::serve;
 
 /// Connects, and sends the connection's events to the standard error: `RUST_LOG` says which.
@@ -167,14 +175,26 @@ fn words(relayed: &Relayed) -> String {
     text
 }
 
-/// A read model that is fed from a stream.
-struct Fed(ReadModel);
+/// A read model that is fed from a stream, while its changes may be told.
+struct Fed<'m> {
+    model: &'m Mutex<ReadModel>,
+    /// Of the last commits, for the feed.
+    hashes: &'m Mutex<VecDeque<(u64, CommitHash)>>,
+}
 
-impl Model for Fed {
+/// So many hashes are remembered: the feed is not further behind, or goes to the head in one step.
+const HASHES: usize = 1_024;
+
+/// What is under a lock is whole whatever thread has ended.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Model for Fed<'_> {
     type Error = Failure;
 
     fn cursor(&self) -> Cursor {
-        let cursor = self.0.cursor();
+        let cursor = lock(self.model).cursor();
         Cursor {
             ledger: LedgerId::new(cursor.ledger.0),
             commit: CommitNumber::new(cursor.number.0),
@@ -182,12 +202,16 @@ impl Model for Fed {
         }
     }
 
-    fn apply(&mut self, frame: &Frame, _: CommitHash) -> Result<(), Failure> {
-        folder::apply_frame(&mut self.0, frame)
+    fn apply(&mut self, frame: &Frame, hash: CommitHash) -> Result<(), Failure> {
+        folder::apply_frame(&mut lock(self.model), frame)?;
+        let mut hashes = lock(self.hashes);
+        hashes.truncate(HASHES - 1);
+        hashes.push_front((frame.header().number.get(), hash));
+        Ok(())
     }
 
     fn save(&mut self) -> Result<(), Failure> {
-        Ok(self.0.save()?)
+        Ok(lock(self.model).save()?)
     }
 }
 
@@ -201,32 +225,84 @@ pub fn projector(asked: &args::Projector) -> Result<Exit, Failure> {
         args::Kind::Inventory => ReadModelKind::Inventory,
         args::Kind::Recall => ReadModelKind::Recall,
     };
+    if asked.feed && kind != ReadModelKind::Inventory {
+        return Err(Failure::new(Exit::Usage, format!("there is no feed of {} yet", kind.word()))
+            .advice("--feed is for the inventory"));
+    }
     let stop = interrupted()?;
     let bus = connect(&asked.nats, kind.word())?;
     let ledger = ledger(&bus, asked.ledger.as_deref())?;
     let folder = Folder::new(&asked.folder.dir).model(kind);
-    let mut model = Fed(ReadModel::open_own(&folder, kind, ModelLedger(*ledger.as_bytes()))?);
-    if let Some(doubt) = model.0.doubt() {
+    let model = ReadModel::open_own(&folder, kind, ModelLedger(*ledger.as_bytes()))?;
+    if let Some(doubt) = model.doubt() {
         eprintln!("note: the {} model is built anew: {doubt}", kind.word());
     }
-    let CommitNo(from) = model.0.cursor().number;
+    let CommitNo(from) = model.cursor().number;
     eprintln!("{} of ledger {ledger}: {from} commits are kept, going on behind them", kind.word());
+    let feeder = asked.feed.then(|| Feeder::open(&bus, ledger)).transpose()?;
     let options = ProjectOptions {
         name: format!("lotline-{}", kind.word()),
         until: asked.until.map(CommitNumber::new),
         checkpoints: Checkpoints { commits: asked.save_every, ..Checkpoints::default() },
         ..ProjectOptions::default()
     };
-    let projected = bus.project(&mut model, &options, &stop).map_err(broken)?;
-    let CommitNo(commit) = model.0.cursor().number;
+    let (model, hashes) = (Mutex::new(model), Mutex::default());
+    let over = Stop::new();
+    let (projected, told) = std::thread::scope(|scope| {
+        let telling = feeder.map(|feeder| {
+            let (model, hashes, stop, over) = (&model, &hashes, &stop, &over);
+            scope.spawn(move || {
+                let told = tell(feeder, model, hashes, over);
+                if told.is_err() {
+                    stop.now();
+                }
+                told
+            })
+        });
+        let mut fed = Fed { model: &model, hashes: &hashes };
+        let projected = bus.project(&mut fed, &options, &stop).map_err(broken);
+        over.now();
+        (projected, telling.map_or(Ok(()), |telling| telling.join().expect("the feed does not panic")))
+    });
+    let projected = projected?;
+    told?;
+    let model = model.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let CommitNo(commit) = model.cursor().number;
     let applied = match projected.applied {
         0 => "0 commits applied".to_owned(),
         count => format!("{count} commits applied, {} to {commit}", from + 1),
     };
-    let text = format!("{:<10} as of commit {commit}, digest {}; {applied}", kind.word(), model.0.digest());
+    let text = format!("{:<10} as of commit {commit}, digest {}; {applied}", kind.word(), model.digest());
     finished(writeln!(std::io::stdout(), "{text}"))?;
     Ok(Exit::Done)
 }
+
+/// Tells what changes in a model, and at last all that has changed.
+fn tell(
+    mut feeder: Feeder,
+    model: &Mutex<ReadModel>,
+    hashes: &Mutex<VecDeque<(u64, CommitHash)>>,
+    over: &Stop,
+) -> Result<(), Failure> {
+    let hash_of = |commit: CommitNo| lock(hashes).iter().find(|(number, _)| *number == commit.0).map(|(_, hash)| *hash);
+    loop {
+        let is_last = over.is_told();
+        let due = feeder.due(&lock(model), &hash_of);
+        let told = match due {
+            Ok(None) => Ok(false),
+            Ok(Some(due)) => feeder.tell(due).map(|()| true),
+            Err(trouble) => Err(trouble),
+        };
+        match feed::troubled(told)? {
+            true => {}
+            false if is_last => return Ok(()),
+            false => drop(over.wait(FEED_LOOK)),
+        }
+    }
+}
+
+/// How often the feed looks for changes.
+const FEED_LOOK: Duration = Duration::from_millis(20);
 
 /// The ledger that is meant: the only one that has a stream on the server, if none is named.
 fn ledger(bus: &Bus, named: Option<&str>) -> Result<LedgerId, Failure> {

@@ -203,7 +203,7 @@ fn print(
                 };
                 match taken {
                     Ok(taken) => answer(ledger, &names, &taken),
-                    Err(error) => failed(file, line, &names, &error),
+                    Err(error) => failed(file, Some(line), &names, &error),
                 }
             }
         };

@@ -8,7 +8,7 @@ mod parts;
 mod query;
 mod submit;
 
-pub use parts::{Amount, Asked, Batch, Finality, Run, Said, SaidKind, commit, instant, time};
+pub use parts::{Amount, Asked, Batch, Finality, Run, Said, SaidKind, commit, instant, instant_of_micros, time};
 pub use query::{
     Content, ContentTotal, Damage, Direction, ExceptionRow, ExceptionState, Exceptions, Grade, History, HistoryKind,
     HistoryRow, Moment, OnHand, OnHandRow, Point, Recall, RecallRow, State, Tier, Trace, TraceEdge, TraceHub,
@@ -16,4 +16,4 @@ pub use query::{
 };
 pub use submit::{First, Outcome, Receipt, Refusal, Rejection, Rule};
 
-pub(crate) use query::answer_schemas;
+pub(crate) use query::{answer_schemas, schema_of};

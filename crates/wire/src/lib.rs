@@ -8,6 +8,8 @@
 //! | [`content`] | whether two commands of one id say the same |
 //! | [`command`] | commands as JSON, one per line; schemas and examples in `schemas/commands/` |
 //! | [`answer`] | answers as JSON; schemas and examples in `schemas/answers/` |
+//! | [`feed`] | changes of read models as JSON |
+//! | [`channel`] | names on a NATS server: subjects, streams, headers |
 //!
 //! This room never reads a clock, draws no randomness, opens no file, and never decides anything: it turns
 //! bytes into domain values, or refuses them, and back. Stored structs and sent structs are different
@@ -31,8 +33,11 @@
 //!    earlier versions are not found under it: say so where it is asked.
 
 pub mod answer;
+mod asyncapi;
+pub mod channel;
 pub mod command;
 pub mod content;
+pub mod feed;
 pub mod key;
 mod names;
 pub mod payload;

@@ -40,7 +40,7 @@ fn each_is_refused(folder: &Path, url: &str, code: i32, words: &[&str]) {
 }
 
 /// A configuration with nothing in it but this.
-fn config(folder: &Path, text: &str) -> PathBuf {
+pub fn config(folder: &Path, text: &str) -> PathBuf {
     let path = folder.join("nats.conf");
     fs::write(&path, text).expect("written");
     path

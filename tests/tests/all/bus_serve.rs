@@ -86,7 +86,8 @@ fn without_an_input_a_service_follows_what_other_processes_record() {
     let folder = tempdir().expect("a folder");
     let folder = folder.path();
     let url = server.url();
-    let mut serve = Running::start_as_service(folder, &["serve", "--dir", "plant", "--nats", &url]);
+    let arguments = ["serve", "--dir", "plant", "--nats", &url, "--no-intake"];
+    let mut serve = Running::start_as_service(folder, &arguments);
     serve.note("the input has ended; other processes may record in plant now");
     deliver(folder, "plant", 0..12);
     let stream = stream_name(reader(folder, "plant").ledger(), 1);

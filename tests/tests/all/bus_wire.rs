@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -10,7 +11,51 @@ use serde_json::{Value, json};
 #[derive(Debug)]
 pub struct Wire {
     from: BufReader<TcpStream>,
+    inbox: String,
     asked: u64,
+}
+
+/// How many connections there were, so that each has an inbox of its own.
+static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
+
+/// A message that came.
+#[derive(Debug, Clone)]
+pub struct Came {
+    /// Where it was sent to.
+    pub subject: String,
+    /// Where an answer to it goes.
+    pub reply: String,
+    /// The line before its headers, and those.
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Came {
+    /// A header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.head.lines().skip(1).filter_map(|line| line.split_once(':'));
+        lines.into_iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+    }
+
+    /// The code of an error.
+    pub fn code(&self) -> Option<&str> {
+        self.header("Nats-Service-Error-Code")
+    }
+
+    /// The body as JSON.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The answer, which an error has in a header.
+    #[track_caller]
+    pub fn answer(&self) -> Value {
+        match self.header("Lotline-Answer-Body") {
+            Some(text) => serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {self:?}")),
+            None => self.json(),
+        }
+    }
 }
 
 impl Wire {
@@ -18,12 +63,14 @@ impl Wire {
     pub fn connect(url: &str) -> Self {
         let address = url.strip_prefix("nats://").expect("an address");
         let to = TcpStream::connect(address).expect("the server listens");
-        to.set_read_timeout(Some(Duration::from_secs(30))).expect("a limit");
-        let mut wire = Self { from: BufReader::new(to), asked: 0 };
+        to.set_read_timeout(Some(Duration::from_secs(60))).expect("a limit");
+        let inbox = format!("_INBOX.test-{}", CONNECTIONS.fetch_add(1, Ordering::Relaxed));
+        let mut wire = Self { from: BufReader::new(to), inbox, asked: 0 };
         assert!(wire.line().starts_with("INFO "));
-        wire.send(b"CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":false}\r\nPING\r\n");
+        let options = json!({ "verbose": false, "pedantic": false, "headers": true, "no_responders": true });
+        wire.send(format!("CONNECT {options}\r\nPING\r\n").as_bytes());
         assert_eq!(wire.line(), "PONG");
-        wire.send(b"SUB _INBOX.test.* 1\r\n");
+        wire.send(format!("SUB {}.* 1\r\n", wire.inbox).as_bytes());
         wire
     }
 
@@ -37,30 +84,79 @@ impl Wire {
         line.trim_end().to_owned()
     }
 
-    /// Sends something to a subject, and waits for the answer.
-    #[track_caller]
-    pub fn ask(&mut self, subject: &str, body: &[u8]) -> Value {
+    /// Listens to a subject.
+    pub fn listen(&mut self, subject: &str) {
         self.asked += 1;
-        let inbox = format!("_INBOX.test.{}", self.asked);
-        self.send(format!("PUB {subject} {inbox} {}\r\n", body.len()).as_bytes());
-        self.send(body);
-        self.send(b"\r\n");
+        self.send(format!("SUB {subject} {}\r\nPING\r\n", 1_000 + self.asked).as_bytes());
+        assert_eq!(self.line(), "PONG", "nothing else is on its way yet");
+    }
+
+    /// Waits for the next message to anything that it listens to.
+    #[track_caller]
+    pub fn next(&mut self) -> Came {
         loop {
             let line = self.line();
             let words: Vec<&str> = line.split(' ').collect();
-            match words[..] {
-                ["PING"] => self.send(b"PONG\r\n"),
-                ["MSG", to, _, length] => {
-                    let length: usize = length.parse().expect("a length");
-                    let mut body = vec![0; length + 2];
-                    self.from.read_exact(&mut body).expect("the whole answer");
-                    if to == inbox {
-                        return serde_json::from_slice(&body[..length]).expect("JSON");
-                    }
+            let (subject, reply, head, whole) = match words[..] {
+                ["PING"] => {
+                    self.send(b"PONG\r\n");
+                    continue;
                 }
-                _ => panic!("{line} is no answer to {subject}"),
+                ["MSG", subject, _, length] => (subject, "", "0", length),
+                ["MSG", subject, _, reply, length] => (subject, reply, "0", length),
+                ["HMSG", subject, _, head, length] => (subject, "", head, length),
+                ["HMSG", subject, _, reply, head, length] => (subject, reply, head, length),
+                _ => panic!("{line:?} is no message"),
+            };
+            let [head, whole] = [head, whole].map(|text| text.parse::<usize>().expect("a length"));
+            let mut bytes = vec![0; whole + 2];
+            self.from.read_exact(&mut bytes).expect("the whole message");
+            let (subject, reply) = (subject.to_owned(), reply.to_owned());
+            let text = String::from_utf8(bytes[..head].to_vec()).expect("headers are text");
+            return Came { subject, reply, head: text, body: bytes[head..whole].to_vec() };
+        }
+    }
+
+    /// Sends something with headers, and with a reply subject where one is given.
+    pub fn put(&mut self, subject: &str, reply: &str, headers: &[(&str, &str)], body: &[u8]) {
+        let mut message = Vec::new();
+        if headers.is_empty() {
+            message.extend(format!("PUB {subject} {reply} {}\r\n", body.len()).bytes());
+        } else {
+            let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+            let head = format!("NATS/1.0\r\n{lines}\r\n");
+            let whole = head.len() + body.len();
+            message.extend(format!("HPUB {subject} {reply} {} {whole}\r\n{head}", head.len()).bytes());
+        }
+        message.extend(body);
+        message.extend(b"\r\n");
+        self.send(&message);
+    }
+
+    /// Sends a request; its answer comes to the subject that is returned.
+    pub fn start(&mut self, subject: &str, headers: &[(&str, &str)], body: &[u8]) -> String {
+        self.asked += 1;
+        let inbox = format!("{}.{}", self.inbox, self.asked);
+        self.put(subject, &inbox, headers, body);
+        inbox
+    }
+
+    /// Sends a request, and waits for its answer.
+    #[track_caller]
+    pub fn request(&mut self, subject: &str, headers: &[(&str, &str)], body: &[u8]) -> Came {
+        let inbox = self.start(subject, headers, body);
+        loop {
+            let came = self.next();
+            if came.subject == inbox {
+                return came;
             }
         }
+    }
+
+    /// Sends something to a subject, and waits for the answer.
+    #[track_caller]
+    pub fn ask(&mut self, subject: &str, body: &[u8]) -> Value {
+        self.request(subject, &[], body).json()
     }
 
     fn api(&mut self, what: &str, body: &Value) -> Value {
@@ -95,6 +191,34 @@ impl Wire {
             messages.push(base64(told["message"]["data"].as_str().expect("data")));
         }
         messages
+    }
+
+    /// A message of a stream, by its sequence (`seq`) or the last of a subject (`last_by_subj`).
+    #[track_caller]
+    pub fn stored(&mut self, stream: &str, which: &Value) -> Came {
+        let told = self.api(&format!("STREAM.MSG.GET.{stream}"), which)["message"].take();
+        let text = |name: &str| told[name].as_str().map(base64).unwrap_or_default();
+        let head = String::from_utf8(text("hdrs")).expect("headers are text");
+        let subject = told["subject"].as_str().unwrap_or_else(|| panic!("{which}: {told}")).to_owned();
+        Came { subject, reply: String::new(), head, body: text("data") }
+    }
+
+    /// The subjects of all messages in a stream.
+    pub fn subjects(&mut self, stream: &str) -> Vec<String> {
+        let told = self.api(&format!("STREAM.INFO.{stream}"), &json!({ "subjects_filter": ">" }))["state"].take();
+        let subjects = told["subjects"].as_object().map(|all| all.keys().cloned().collect());
+        subjects.unwrap_or_default()
+    }
+
+    /// Waits for the next message of a durable consumer, and does not acknowledge it.
+    #[track_caller]
+    pub fn deliver(&mut self, stream: &str, consumer: &str) -> Came {
+        let order = json!({ "batch": 1, "expires": 30_000_000_000_u64 });
+        let inbox =
+            self.start(&format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"), &[], order.to_string().as_bytes());
+        let came = self.next();
+        assert!(came.reply.starts_with("$JS.ACK."), "{inbox}: {came:?}");
+        came
     }
 
     /// Makes a stream, as somebody else might.

@@ -1,8 +1,11 @@
 //! One integration-test binary; one module per subject.
 
 mod bus_damage;
+mod bus_feed;
 mod bus_input;
+mod bus_intake;
 mod bus_projectors;
+mod bus_queue;
 mod bus_relay;
 mod bus_serve;
 mod bus_server;

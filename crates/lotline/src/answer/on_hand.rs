@@ -43,10 +43,15 @@ pub fn answer(question: &Question<'_>, within: &Within, filter: &Filter) -> OnHa
     said.extend(filter.batch.and_then(|batch| nothing_known(question, batch, within.known())));
     said.extend(unknown_quantities(found.iter().filter(|row| row.unknown).map(|row| batch(book, row.batch))));
     said.extend(mix_models(question, found.iter().filter(|row| row.by_model).map(|row| row.slice)));
-    OnHand { asked: within.asked.clone(), rows: found.iter().map(|found| row(book, found, within)).collect(), said }
+    OnHand {
+        asked: within.asked.clone(),
+        rows: found.iter().map(|found| row(book, found, within.as_of(), within.known())).collect(),
+        said,
+    }
 }
 
-fn row(book: &Book, row: &engine::OnHand, within: &Within) -> OnHandRow {
+/// A row as answers have it, within these bounds.
+pub(crate) fn row(book: &Book, row: &engine::OnHand, as_of: Option<String>, as_known_at: u64) -> OnHandRow {
     let in_container = book.place_kind(row.slice) == PlaceKind::Container;
     OnHandRow {
         batch: batch(book, row.batch),
@@ -58,8 +63,8 @@ fn row(book: &Book, row: &engine::OnHand, within: &Within) -> OnHandRow {
         assumed: row.assumed,
         by_model: row.by_model,
         holds: row.holds.iter().map(ToString::to_string).collect(),
-        as_of: within.as_of(),
-        as_known_at: within.known(),
+        as_of,
+        as_known_at,
     }
 }
 

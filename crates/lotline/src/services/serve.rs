@@ -3,11 +3,15 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use lotline_bus::{Bus, Relay, RelayOptions, Relayed, Stop};
-use lotline_ledger::Reader;
+use lotline_bus::{Bus, IntakeOptions, Relay, RelayOptions, Relayed, Stop, TakenIn};
+use lotline_domain::time::CommitNo;
+use lotline_handler::Handler;
+use lotline_ledger::{CommitNumber, Reader};
 use lotline_projections::{LedgerId, ReadModel, ReadModelKind};
 
+use super::feed::{Feeder, troubled};
 use super::input::Input;
+use super::intake::{Desk, ended};
 use super::{connect, interrupted, stopped, words};
 use crate::args;
 use crate::failure::{Exit, Failure};
@@ -23,8 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// At the end nobody waits that long: what is not published then is next time.
 const LAST_PATIENCE: Duration = Duration::from_secs(5);
 
-/// `serve`: one process records what comes in on its standard input, keeps the three read models up to date, and
-/// relays to a NATS server where one is named, until it is asked to end.
+/// `serve`: one process records what comes in on its standard input and from a NATS server, where one is named, keeps
+/// the three read models up to date, and relays to that server, until it is asked to end.
 ///
 /// # Errors
 /// Where another process records in the folder, or one of its parts has to stop.
@@ -38,17 +42,13 @@ pub fn serve(asked: &args::Serve) -> Result<Exit, Failure> {
     // Before anything is recorded: behind a ledger that was rolled back it would make another chain.
     let relay = bus.as_ref().map(|bus| compared(bus, &reader, &stop)).transpose()?;
     let models = open(&folder, &reader)?;
+    let feeder = bus.as_ref().filter(|_| !asked.no_feed).map(|bus| Feeder::open(bus, reader.ledger())).transpose()?;
 
     let recorded = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let models = scope.spawn(|| or_stop(&stop, keep(models, &reader, &stop, &recorded)));
+        let models = scope.spawn(|| or_stop(&stop, keep(models, feeder, &reader, &stop, &recorded)));
         let relay = relay.map(|relay| scope.spawn(|| or_stop(&stop, publish(relay, &stop, &recorded))));
-        let answered = Input::new(&stop).and_then(|input| submit::lines(&handler, input, None, None));
-        let closed = handler.close().map_err(Failure::from);
-        let answered = or_stop(&stop, answered.and_then(|exit| closed.map(|()| exit)).and_then(only_own));
-        if !stop.is_told() {
-            eprintln!("note: the input has ended; other processes may record in {folder} now, and are followed");
-        }
+        let answered = or_stop(&stop, record(asked, &folder, handler, bus.as_ref(), &stop));
         while !stop.wait(Duration::from_secs(3_600)) {}
         // All that was answered is durable now. What the others do last, they do with all of it.
         recorded.store(true, Ordering::Release);
@@ -60,6 +60,55 @@ pub fn serve(asked: &args::Serve) -> Result<Exit, Failure> {
         }
         kept.map(|()| Exit::Done)
     })
+}
+
+/// Records what comes in, from the standard input to its end, and from the server to the stop; lets go of the folder
+/// then.
+fn record(
+    asked: &args::Serve,
+    folder: &Folder,
+    handler: Handler,
+    bus: Option<&Bus>,
+    stop: &Stop,
+) -> Result<(), Failure> {
+    let bus = bus.filter(|_| !asked.no_intake);
+    let (answered, taken) = std::thread::scope(|scope| {
+        let (desk, documents) = Desk::new(&handler);
+        let intake = bus.map(|bus| {
+            scope.spawn(move || documents.work());
+            let options = IntakeOptions {
+                waiting: asked.waiting as usize,
+                queue_messages: asked.queue_max,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+            };
+            let ledger = handler.reader().ledger();
+            scope.spawn(move || or_stop(stop, bus.take_in(ledger, &desk, &options, stop).map_err(ended)))
+        });
+        let answered = Input::new(stop).and_then(|input| submit::lines(&handler, input, None, None));
+        let answered = or_stop(stop, answered.and_then(only_own));
+        if intake.is_some() && !stop.is_told() {
+            eprintln!("note: the input has ended; commands are taken from the NATS server");
+        }
+        (answered, intake.map(|intake| intake.join().expect("the intake does not panic")).transpose())
+    });
+    let closed = handler.close().map_err(Failure::from);
+    answered?;
+    if let Some(taken) = taken? {
+        eprintln!("{}", taken_words(&taken));
+    }
+    closed?;
+    if !stop.is_told() {
+        eprintln!("note: the input has ended; other processes may record in {folder} now, and are followed");
+    }
+    Ok(())
+}
+
+fn taken_words(taken: &TakenIn) -> String {
+    let TakenIn { requests, busy, queued, dead } = taken;
+    format!(
+        "{requests} requests answered, {busy} more told to come again; {queued} messages taken from the queue, {dead} \
+         put aside as dead letters"
+    )
 }
 
 /// A part that cannot go on ends all of them.
@@ -114,11 +163,18 @@ fn open(folder: &Folder, reader: &Reader) -> Result<Vec<ReadModel>, Failure> {
 }
 
 /// Keeps the read models up to date until the stop, and at last with all that was recorded until then.
-fn keep(mut models: Vec<ReadModel>, reader: &Reader, stop: &Stop, recorded: &AtomicBool) -> Result<(), Failure> {
+fn keep(
+    mut models: Vec<ReadModel>,
+    mut feeder: Option<Feeder>,
+    reader: &Reader,
+    stop: &Stop,
+    recorded: &AtomicBool,
+) -> Result<(), Failure> {
     let mut unsaved_since: Option<Instant> = None;
     loop {
         reader.refresh()?;
         folder::catch_up(&mut models, reader)?;
+        tell(feeder.as_mut(), &models, reader)?;
         if models.iter().all(|model| model.unsaved_commits() == 0) {
             unsaved_since = None;
         } else if unsaved_since.get_or_insert_with(Instant::now).elapsed() >= SAVED_WITHIN {
@@ -128,7 +184,28 @@ fn keep(mut models: Vec<ReadModel>, reader: &Reader, stop: &Stop, recorded: &Ato
             wait(recorded);
             reader.refresh()?;
             folder::catch_up(&mut models, reader)?;
+            tell(feeder.as_mut(), &models, reader)?;
             return save(&mut models);
+        }
+    }
+}
+
+/// Tells what has changed in the inventory. What cannot be told now is told later, or by the next run.
+fn tell(feeder: Option<&mut Feeder>, models: &[ReadModel], reader: &Reader) -> Result<(), Failure> {
+    let inventory = models.iter().find(|model| model.kind() == ReadModelKind::Inventory);
+    let (Some(feeder), Some(model)) = (feeder, inventory) else { return Ok(()) };
+    let hash_of = |commit: CommitNo| {
+        let frame = reader.frame(CommitNumber::new(commit.0)).ok().flatten();
+        frame.map(|frame| frame.hash())
+    };
+    loop {
+        let told = match feeder.due(model, &hash_of) {
+            Ok(None) => Ok(false),
+            Ok(Some(due)) => feeder.tell(due).map(|()| true),
+            Err(trouble) => Err(trouble),
+        };
+        if !troubled(told)? {
+            return Ok(());
         }
     }
 }

@@ -174,3 +174,8 @@ pub fn time(at: OccurredAt) -> String {
 pub fn instant(at: Instant) -> String {
     at.to_string()
 }
+
+/// The same of microseconds since 1970.
+pub fn instant_of_micros(micros: i64) -> String {
+    instant(Instant(micros))
+}

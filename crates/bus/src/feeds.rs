@@ -1,0 +1,352 @@
+//! Feeds: what a read model says now, in a bucket, and how it changed, in a stream.
+//!
+//! Changes go by steps: all that differs between one commit and a later one. Each message says which step it is of, and
+//! which of how many, and is taken only behind the one before; so whoever publishes needs no memory of its own. Where
+//! it has to go on follows from the stream's last message, and the same step computed again is the same messages. Two
+//! that publish at once get into each other's way, and neither comes to harm.
+//!
+//! A value in the bucket names its commit in a header, and is replaced only by a later one.
+
+use std::collections::{HashMap, VecDeque};
+
+use async_nats::jetstream::context::{PublishAckFuture, PublishErrorKind};
+use async_nats::jetstream::kv;
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::stream::{Config, DiscardPolicy, LastRawMessageErrorKind, RetentionPolicy, StorageType};
+use lotline_ledger::{CommitNumber, LedgerId};
+use lotline_wire::channel;
+use lotline_wire::feed::AsOf;
+
+use crate::connect::Bus;
+use crate::error::Trouble;
+
+/// So many messages may wait for their acknowledgement.
+const WINDOW: usize = 64;
+/// So many revisions of keys are remembered.
+const REVISIONS_MAX: usize = 200_000;
+
+/// A step: from one commit to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// What was before is as of this commit.
+    pub since: CommitNumber,
+    /// What is now is as of this one.
+    pub commit: CommitNumber,
+    /// Its hash, hexadecimal.
+    pub hash: String,
+}
+
+/// The last message of a stream of changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tail {
+    /// Its step; the hash as text.
+    pub since: CommitNumber,
+    /// The commit that it is as of.
+    pub commit: CommitNumber,
+    /// That commit's hash, hexadecimal.
+    pub hash: String,
+    /// Its number in the step, from 1.
+    pub number: usize,
+    /// How many the step has.
+    pub of: usize,
+}
+
+impl Tail {
+    /// Whether the step was told to its end.
+    pub fn is_whole(&self) -> bool {
+        self.number >= self.of
+    }
+}
+
+/// One change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Item and place, for the subject.
+    pub item: String,
+    /// The place.
+    pub place: String,
+    /// The key in the bucket, made of tokens.
+    pub key: String,
+    /// What is told of it.
+    pub body: Vec<u8>,
+    /// The value in the bucket; `None` where nothing is there any more.
+    pub value: Option<Vec<u8>>,
+}
+
+/// Why a step was not told. Look at the tail again, and go on from there.
+#[derive(Debug, thiserror::Error)]
+pub enum FeedError {
+    /// The stream is not where it was thought to be: somebody else publishes, too, or an answer was lost.
+    #[error("the stream of changes is not where it was left")]
+    Moved,
+    /// The server does not do what it has to.
+    #[error(transparent)]
+    Server(#[from] Trouble),
+}
+
+/// The feed of what is on hand.
+#[derive(Debug)]
+pub struct Feed {
+    bus: Bus,
+    ledger: String,
+    stream: String,
+    bucket: String,
+    /// Sequence and id of the last change.
+    last: (u64, String),
+    /// Whether the server knows that id: of what it took in this run.
+    is_linked: bool,
+    revisions: HashMap<String, u64>,
+}
+
+impl Bus {
+    /// The feed of what is on hand in a ledger: its stream and bucket are made where they are not there.
+    ///
+    /// # Errors
+    /// When the server refuses, or does not answer.
+    pub fn on_hand_feed(&self, ledger: LedgerId) -> Result<Feed, Trouble> {
+        let ledger = ledger.to_string();
+        let (stream, bucket) = (channel::on_hand_changes_stream(&ledger), channel::on_hand_bucket(&ledger));
+        let last = (0, String::new());
+        let feed =
+            Feed { bus: self.clone(), ledger, stream, bucket, last, is_linked: false, revisions: HashMap::new() };
+        self.block_on(feed.need())?;
+        Ok(feed)
+    }
+}
+
+/// The stream of changes. Who has read them may drop old ones by setting a limit; nothing here does.
+fn changes(ledger: &str) -> Config {
+    Config {
+        name: channel::on_hand_changes_stream(ledger),
+        description: Some(format!("changes of what is on hand, of Lotline ledger {ledger}")),
+        subjects: vec![channel::on_hand_changes_subject(ledger, "*", "*")],
+        storage: StorageType::File,
+        retention: RetentionPolicy::Limits,
+        discard: DiscardPolicy::New,
+        deny_delete: true,
+        ..Config::default()
+    }
+}
+
+impl Feed {
+    /// Makes stream and bucket where they are not there: a server may have lost them.
+    async fn need(&self) -> Result<(), Trouble> {
+        self.bus.need_stream(changes(&self.ledger)).await?;
+        let context = self.bus.context();
+        if context.get_key_value(&self.bucket).await.is_ok() {
+            return Ok(());
+        }
+        let description = format!("what is on hand, of Lotline ledger {}", self.ledger);
+        let config = kv::Config { bucket: self.bucket.clone(), description, history: 1, ..kv::Config::default() };
+        let made = context.create_key_value(config).await;
+        made.map(drop).map_err(|error| Trouble::of("make a bucket", crate::stream::told(&error).as_ref(), error))
+    }
+
+    /// Whether there is a connection to the server now.
+    pub fn is_connected(&self) -> bool {
+        self.bus.client().connection_state() == async_nats::connection::State::Connected
+    }
+
+    /// The name of its stream.
+    pub fn stream(&self) -> &str {
+        &self.stream
+    }
+
+    /// Where the stream ends, read from its leader; publishing goes on behind it.
+    ///
+    /// # Errors
+    /// When the server does not tell, or what is there is nobody's change.
+    pub fn tail(&mut self) -> Result<Option<Tail>, Trouble> {
+        let bus = self.bus.clone();
+        bus.block_on(async {
+            self.need().await?;
+            let doing = "read the last change";
+            let stream = bus.context().get_stream_no_info(&self.stream).await;
+            let stream = stream.map_err(|error| Trouble::of(doing, None, error))?;
+            let info = stream.get_info().await;
+            let state = info.map_err(|error| Trouble::of(doing, crate::stream::told(&error).as_ref(), error))?.state;
+            self.is_linked = false;
+            self.revisions.clear();
+            self.last = (state.last_sequence, String::new());
+            if state.last_sequence == 0 {
+                return Ok(None);
+            }
+            let message = stream.get_raw_message(state.last_sequence).await;
+            let message = message.map_err(|error| Trouble::of(doing, None, error))?;
+            let text = |name: &str| message.headers.get(name).map(ToString::to_string).unwrap_or_default();
+            let tail = read_tail(&text(channel::SINCE), &text(channel::COMMIT), &text(channel::STEP));
+            let Some((since, commit, number, of)) = tail else {
+                let source = format!("message {} of stream {} is no change", state.last_sequence, self.stream);
+                return Err(Trouble::Refused { doing, source: source.into() });
+            };
+            Ok(Some(Tail { since, commit, hash: text(channel::COMMIT_HASH), number, of }))
+        })
+    }
+
+    /// Up to where the bucket is.
+    ///
+    /// # Errors
+    /// When the server does not tell.
+    pub fn as_of(&mut self) -> Result<Option<AsOf>, Trouble> {
+        let bus = self.bus.clone();
+        let found = bus.block_on(self.value(channel::AS_OF_KEY))?;
+        Ok(found.and_then(|(_, _, body)| lotline_wire::feed::read_as_of(&body)))
+    }
+
+    /// Tells a step, without its first `told` changes, which are in the stream already; then brings the bucket up to it.
+    ///
+    /// # Errors
+    /// [`FeedError`]: some of it may be told.
+    pub fn tell(&mut self, step: &Step, changes: &[Change], told: usize) -> Result<(), FeedError> {
+        let bus = self.bus.clone();
+        bus.block_on(async {
+            self.publish(step, changes, told).await?;
+            self.put(step, changes).await
+        })
+    }
+
+    /// Brings the bucket up to a step that is in the stream whole.
+    ///
+    /// # Errors
+    /// [`FeedError`]: some of it may be there.
+    pub fn keep(&mut self, step: &Step, changes: &[Change]) -> Result<(), FeedError> {
+        let bus = self.bus.clone();
+        bus.block_on(self.put(step, changes))
+    }
+
+    async fn publish(&mut self, step: &Step, changes: &[Change], told: usize) -> Result<(), FeedError> {
+        let mut rest = changes.iter().enumerate().skip(told).peekable();
+        let mut under_way: VecDeque<(u64, String, PublishAckFuture)> = VecDeque::new();
+        let mut next = self.last.clone();
+        loop {
+            // The first one behind a look at the tail goes alone, fenced by its number: only then the server knows
+            // its id, and takes the next ones behind it and nothing else.
+            let window = if self.is_linked { WINDOW } else { 1 };
+            while under_way.len() < window {
+                let Some((at, change)) = rest.next() else { break };
+                let id = format!("{}.{}.{}", step.since, step.commit, at + 1);
+                let mut message = PublishMessage::build()
+                    .header(channel::SINCE, step.since.to_string())
+                    .header(channel::COMMIT, step.commit.to_string())
+                    .header(channel::COMMIT_HASH, step.hash.as_str())
+                    .header(channel::STEP, format!("{}/{}", at + 1, changes.len()))
+                    .expected_stream(&self.stream)
+                    .expected_last_sequence(next.0)
+                    .message_id(&id);
+                if self.is_linked {
+                    message = message.expected_last_message_id(&next.1);
+                }
+                let (item, place) = (channel::token(&change.item), channel::token(&change.place));
+                let subject = channel::on_hand_changes_subject(&self.ledger, &item, &place);
+                let message = message.payload(change.body.clone().into());
+                let sent = self.bus.context().send_publish(subject, message).await.map_err(sorted)?;
+                next = (next.0 + 1, id.clone());
+                under_way.push_back((next.0, id, sent));
+            }
+            let Some((sequence, id, ack)) = under_way.pop_front() else { return Ok(()) };
+            let ack = ack.await.map_err(sorted)?;
+            if ack.sequence != sequence || ack.duplicate {
+                return Err(FeedError::Moved);
+            }
+            self.last = (sequence, id);
+            self.is_linked = true;
+        }
+    }
+
+    async fn put(&mut self, step: &Step, changes: &[Change]) -> Result<(), FeedError> {
+        if self.revisions.len() > REVISIONS_MAX {
+            self.revisions.clear();
+        }
+        for chunk in changes.chunks(WINDOW) {
+            let mut under_way = Vec::with_capacity(chunk.len());
+            for change in chunk {
+                let expected = self.revisions.get(&change.key).copied().unwrap_or(0);
+                let message = value_message(step.commit, change.value.as_deref(), expected);
+                let sent = self.bus.context().send_publish(self.subject(&change.key), message).await.map_err(sorted)?;
+                under_way.push((change, sent));
+            }
+            for (change, sent) in under_way {
+                match sent.await.map_err(sorted) {
+                    Ok(ack) => drop(self.revisions.insert(change.key.clone(), ack.sequence)),
+                    // Somebody else has written it, or this is the first look at it.
+                    Err(FeedError::Moved) => self.put_behind(step.commit, &change.key, change.value.as_deref()).await?,
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        let (ledger, commit_hash) = (self.ledger.clone(), step.hash.clone());
+        let as_of = AsOf { ledger, commit: step.commit.get(), commit_hash, sequence: self.last.0 };
+        self.put_behind(step.commit, channel::AS_OF_KEY, Some(&lotline_wire::feed::print_as_of(&as_of))).await
+    }
+
+    /// Writes a value unless one of this commit or a later one is there.
+    async fn put_behind(&mut self, commit: CommitNumber, key: &str, value: Option<&[u8]>) -> Result<(), FeedError> {
+        loop {
+            let expected = match self.value(key).await? {
+                Some((revision, there, _)) if there >= commit => {
+                    self.revisions.insert(key.to_owned(), revision);
+                    return Ok(());
+                }
+                Some((revision, ..)) => revision,
+                None => 0,
+            };
+            let message = value_message(commit, value, expected);
+            let sent = self.bus.context().send_publish(self.subject(key), message).await.map_err(sorted)?;
+            match sent.await.map_err(sorted) {
+                Ok(ack) => {
+                    self.revisions.insert(key.to_owned(), ack.sequence);
+                    return Ok(());
+                }
+                Err(FeedError::Moved) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn subject(&self, key: &str) -> String {
+        format!("$KV.{}.{key}", self.bucket)
+    }
+
+    /// Revision, commit and body of what a key has, read from the leader.
+    async fn value(&self, key: &str) -> Result<Option<(u64, CommitNumber, Vec<u8>)>, Trouble> {
+        let doing = "read a value of a bucket";
+        let stream = self.bus.context().get_stream_no_info(format!("KV_{}", self.bucket)).await;
+        let stream = stream.map_err(|error| Trouble::of(doing, None, error))?;
+        match stream.get_last_raw_message_by_subject(&self.subject(key)).await {
+            Ok(message) => {
+                let commit = message.headers.get(channel::COMMIT).and_then(|text| text.as_str().parse().ok());
+                Ok(Some((message.sequence, CommitNumber::new(commit.unwrap_or(0)), message.payload.to_vec())))
+            }
+            Err(error) => match error.kind() {
+                LastRawMessageErrorKind::NoMessageFound => Ok(None),
+                LastRawMessageErrorKind::JetStream(told) => Err(Trouble::of(doing, Some(&told), error)),
+                _ => Err(Trouble::of(doing, None, error)),
+            },
+        }
+    }
+}
+
+fn value_message(commit: CommitNumber, value: Option<&[u8]>, expected: u64) -> PublishMessage {
+    let message = PublishMessage::build()
+        .header(channel::COMMIT, commit.to_string())
+        .expected_last_subject_sequence(expected)
+        .payload(value.unwrap_or_default().to_vec().into());
+    // What is gone has a marker, as buckets mark it.
+    if value.is_none() { message.header("KV-Operation", "DEL") } else { message }
+}
+
+fn read_tail(since: &str, commit: &str, step: &str) -> Option<(CommitNumber, CommitNumber, usize, usize)> {
+    let (number, of) = step.split_once('/')?;
+    let [since, commit] = [since, commit].map(|text| text.parse().ok().map(CommitNumber::new));
+    Some((since?, commit?, number.parse().ok()?, of.parse().ok()?))
+}
+
+fn sorted(error: async_nats::jetstream::context::PublishError) -> FeedError {
+    let doing = "take a change";
+    match error.kind() {
+        // Another writer's message came in between, or an answer was lost before.
+        PublishErrorKind::WrongLastSequence | PublishErrorKind::WrongLastMessageId => FeedError::Moved,
+        PublishErrorKind::Other => Trouble::Refused { doing, source: error.into() }.into(),
+        _ => Trouble::Unreachable { doing, source: error.into() }.into(),
+    }
+}

@@ -1,0 +1,304 @@
+//! The feed of what is on hand: values in a bucket and changes in a stream, without gap or repeat.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use lotline_wire::channel::{text_of, token};
+use serde_json::{Value, json};
+use tempfile::tempdir;
+
+use super::bus_intake::{ledger, serve, subject};
+use super::bus_projectors::{commits, publish};
+use super::bus_server::{Running, Server, until};
+use super::bus_wire::Wire;
+use super::cli_binary::{batch, received, run, ship};
+
+type Rows = BTreeMap<String, Value>;
+
+/// A row without the commit that it is as of.
+fn timeless(mut row: Value) -> Value {
+    if let Some(row) = row.as_object_mut() {
+        row.remove("as_known_at");
+    }
+    row
+}
+
+/// What the command line says is on hand, in order.
+#[track_caller]
+fn on_hand(folder: &Path) -> Vec<Value> {
+    let said = run(folder, &["on-hand", "--dir", "plant", "--json"]);
+    let mut rows: Vec<Value> = said.json()["rows"].as_array().expect("rows").iter().cloned().map(timeless).collect();
+    rows.sort_by_key(ToString::to_string);
+    rows
+}
+
+fn sorted(rows: &Rows) -> Vec<Value> {
+    let mut rows: Vec<Value> = rows.values().cloned().collect();
+    rows.sort_by_key(ToString::to_string);
+    rows
+}
+
+fn changes_stream(folder: &Path) -> String {
+    format!("lotline-{}-on-hand-changes", ledger(folder))
+}
+
+/// The values of the bucket by key, each with the commit that it is as of, and what it says of itself.
+fn bucket(folder: &Path, wire: &mut Wire) -> (Rows, BTreeMap<String, u64>, Value) {
+    let name = format!("lotline-{}-on-hand", ledger(folder));
+    let prefix = format!("$KV.{name}.");
+    let (mut rows, mut as_of, mut marker) = (Rows::new(), BTreeMap::new(), Value::Null);
+    for subject in wire.subjects(&format!("KV_{name}")) {
+        let came = wire.stored(&format!("KV_{name}"), &json!({ "last_by_subj": subject }));
+        let key = subject.strip_prefix(&prefix).expect("a key").to_owned();
+        if key == "as-of" {
+            marker = came.json();
+            continue;
+        }
+        let commit: u64 = came.header("Lotline-Commit").expect("a commit").parse().expect("a number");
+        as_of.insert(key.clone(), commit);
+        if came.header("KV-Operation") == Some("DEL") {
+            continue;
+        }
+        assert_eq!(came.json()["as_known_at"], json!(commit), "it says so inside, too");
+        rows.insert(key, timeless(came.json()));
+    }
+    (rows, as_of, marker)
+}
+
+/// Reads all changes, and checks that each follows from those before it; what they lead to.
+#[track_caller]
+fn followed(folder: &Path, wire: &mut Wire) -> (Rows, Vec<Value>) {
+    let stream = changes_stream(folder);
+    let (count, last) = wire.count(&stream);
+    assert_eq!(count, last, "none is missing");
+    let mut rows = Rows::new();
+    let mut all = Vec::new();
+    let (mut step, mut next, mut of) = ((0, 0), 1, 0);
+    for sequence in 1..=last {
+        let came = wire.stored(&stream, &json!({ "seq": sequence }));
+        let change = came.json();
+        let key = change["key"].as_str().expect("a key").to_owned();
+        let before = rows.get(&key).cloned().unwrap_or(Value::Null);
+        assert_eq!(timeless(change["old"].clone()), before, "change {sequence} follows the one before: {change}");
+        assert_ne!(timeless(change["old"].clone()), timeless(change["new"].clone()), "nothing is told twice: {change}");
+        if change["new"].is_null() {
+            rows.remove(&key);
+        } else {
+            rows.insert(key, timeless(change["new"].clone()));
+        }
+        let this = (change["since"].as_u64().expect("a commit"), change["commit"].as_u64().expect("a commit"));
+        let (number, whole) = came.header("Lotline-Step").and_then(|text| text.split_once('/')).expect("a step");
+        let (number, whole): (u64, u64) = (number.parse().expect("a number"), whole.parse().expect("a number"));
+        if this != step {
+            assert!(next == of + 1 && this.0 >= step.1 && this.1 > this.0, "{this:?} follows {step:?}, {next} of {of}");
+            (step, next, of) = (this, 1, whole);
+        }
+        assert_eq!((number, whole), (next, of), "{change}");
+        next += 1;
+        assert_eq!(came.header("Lotline-Commit"), Some(&*this.1.to_string()));
+        all.push(change);
+    }
+    let schema: Value = lotline_wire::schemas()
+        .into_iter()
+        .find_map(|(path, text)| {
+            (path == "feeds/on-hand-change.schema.json").then(|| serde_json::from_str(&text).ok())?
+        })
+        .expect("a schema");
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    assert!(all.iter().all(|change| validator.is_valid(change)));
+    assert_eq!(next, of + 1, "the last step is whole");
+    (rows, all)
+}
+
+/// Waits until the bucket is as of a commit that has changes.
+fn reached(folder: &Path, wire: &mut Wire, commit: u64) {
+    until("the feed has come there", || {
+        let stream = format!("KV_lotline-{}-on-hand", ledger(folder));
+        let subject = format!("$KV.lotline-{}-on-hand.as-of", ledger(folder));
+        if !wire.streams().contains(&stream) || wire.subjects(&stream).is_empty() {
+            return None;
+        }
+        let there = wire.subjects(&stream).contains(&subject);
+        let told = there.then(|| wire.stored(&stream, &json!({ "last_by_subj": subject })).json())?;
+        (told["commit"].as_u64()? >= commit).then_some(())
+    });
+}
+
+/// Bucket, changes and command line say the same.
+#[track_caller]
+fn agree(folder: &Path, wire: &mut Wire) -> Vec<Value> {
+    let (values, _, marker) = bucket(folder, wire);
+    let (rows, changes) = followed(folder, wire);
+    assert_eq!(values, rows, "what the changes lead to is in the bucket");
+    assert_eq!(sorted(&values), on_hand(folder));
+    assert_eq!(marker["sequence"], json!(changes.len()));
+    changes
+}
+
+#[test]
+fn a_dairy_of_two_weeks_is_told_whole_from_its_stream() {
+    let Some(server) = Server::start() else { return };
+    let folder = tempdir().expect("a folder");
+    let folder = folder.path();
+    let said = run(folder, &["demo", "--seed", "7", "--days", "14", "--dir", "plant"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    let url = server.url();
+    publish(folder, "plant", &url);
+    let mut wire = Wire::connect(&url);
+    let head = commits(folder, "plant");
+    // A dozen commits at a time, each a step of its own; then nothing more.
+    for until in (1..head).step_by(12).chain([head, head]) {
+        let arguments =
+            ["projector", "inventory", "--feed", "--nats", &url, "--dir", "beside", "--until", &until.to_string()];
+        let said = run(folder, &arguments);
+        assert_eq!(said.code, 0, "{said:?}");
+    }
+    let changes = agree(folder, &mut wire);
+    assert!(changes.len() > 100, "{}", changes.len());
+    assert!(changes.iter().any(|change| change["new"].is_null()), "what is gone is told, too");
+    assert!(changes.iter().any(|change| change["new"]["holds"].is_array()), "so are holds");
+
+    let said = run(folder, &["projector", "recall", "--feed", "--nats", &url, "--dir", "beside"]);
+    assert_eq!(said.code, 2, "{said:?}");
+}
+
+#[test]
+fn each_commit_is_told_with_its_cause_and_a_client_joins_snapshot_and_changes() {
+    let Some(server) = Server::start() else { return };
+    let folder = tempdir().expect("a folder");
+    let folder = folder.path();
+    let _serve = serve(folder, &server, &[]);
+    let mut wire = Wire::connect(&server.url());
+    let to = subject(folder, &mut wire, "erp");
+    let put = |wire: &mut Wire, line: &str| {
+        let answer = wire.request(&to, &[], line.as_bytes()).json();
+        assert_eq!(answer["answer"], "recorded", "{answer}");
+        answer["receipt"]["commit"].as_u64().expect("a commit")
+    };
+    let names = ["M.1", "M *", "M>", "$M/ä"];
+    for (number, code) in names.into_iter().enumerate() {
+        put(&mut wire, &received(&format!("r{number}"), &batch("milk.fresh", code), "100"));
+    }
+    let commit = put(&mut wire, &ship("s1", &batch("milk.fresh", "M.1"), "40"));
+    reached(folder, &mut wire, commit);
+    let changes = agree(folder, &mut wire);
+    let one = changes.iter().find(|change| change["commit"] == json!(commit) && change["old"].is_object());
+    let one = one.expect("it was there before");
+    assert_eq!((&one["causes"], &one["since"]), (&json!(["s1"]), &json!(commit - 1)));
+    let value = |row: &Value| row["quantity"]["value"].as_str().map(str::to_owned);
+    assert_eq!((value(&one["old"]), value(&one["new"])), (Some("100".to_owned()), Some("60".to_owned())));
+
+    // Names are tokens, and are read back.
+    for change in &changes {
+        let key = change["key"].as_str().expect("a key");
+        let parts: Vec<String> = key.split('.').map(|part| text_of(part).expect("a token")).collect();
+        let [item, code, issuer, _, place] = &parts[..] else { panic!("{key}") };
+        let row = if change["new"].is_null() { &change["old"] } else { &change["new"] };
+        assert_eq!((json!(item), json!(code)), (row["batch"]["item"].clone(), row["batch"]["code"].clone()));
+        assert_eq!((issuer.as_str(), json!(place)), ("", row["place"].clone()));
+    }
+    // One item at one place, by the subject alone.
+    let of_dock = format!("lotline.{}.on-hand.{}.{}", ledger(folder), token("milk.fresh"), token("dock"));
+    assert!(wire.subjects(&changes_stream(folder)).contains(&of_dock));
+
+    // A client: the snapshot, and then only what is beyond it, key by key.
+    let (mut mine, as_of, marker) = bucket(folder, &mut wire);
+    let mut last = 0;
+    for number in 0..30 {
+        last = put(&mut wire, &received(&format!("more{number}"), &batch("milk.fresh", names[number % 4]), "1"));
+    }
+    reached(folder, &mut wire, last);
+    let from = marker["sequence"].as_u64().expect("a sequence") + 1;
+    let stream = changes_stream(folder);
+    for sequence in from..=wire.count(&stream).1 {
+        let change = wire.stored(&stream, &json!({ "seq": sequence })).json();
+        let key = change["key"].as_str().expect("a key").to_owned();
+        if change["commit"].as_u64() > as_of.get(&key).copied() {
+            mine.insert(key, timeless(change["new"].clone()));
+        }
+    }
+    assert_eq!(sorted(&mine), on_hand(folder));
+    agree(folder, &mut wire);
+}
+
+#[test]
+fn killed_and_restarted_projectors_leave_no_gap_and_no_repeat() {
+    let Some(mut server) = Server::start() else { return };
+    let folder = tempdir().expect("a folder");
+    let folder = folder.path();
+    let url = server.url();
+    // The service tells nothing itself here; two projectors do, at once, and are killed in turn.
+    let mut serve = Running::start(folder, &["serve", "--dir", "plant", "--nats", &url, "--no-intake", "--no-feed"]);
+    let mut number = 0_u32;
+    let mut record = |count: u32| {
+        for _ in 0..count {
+            number += 1;
+            serve.tell(&received(&format!("r{number}"), &batch("milk", &format!("M{}", number % 50)), "10"));
+            assert!(serve.line().contains("recorded"));
+        }
+        u64::from(number)
+    };
+    record(1);
+    let mut wire = Wire::connect(&url);
+    until("the stream is there", || (wire.streams().len() == 1).then_some(()));
+    let projector = |dir: &str| {
+        let arguments = ["projector", "inventory", "--feed", "--nats", &url, "--dir", dir, "--save-every", "7"];
+        let mut projector = Running::start_as_service(folder, &arguments);
+        projector.note("commits are kept");
+        projector
+    };
+    let mut pair = [projector("one"), projector("two")];
+    for round in 0..6 {
+        let head = record(40);
+        let dir = ["one", "two"][round % 2];
+        let replaced = std::mem::replace(&mut pair[round % 2], projector_of(folder, &url, "spare"));
+        replaced.kill();
+        let spare = std::mem::replace(&mut pair[round % 2], projector(dir));
+        spare.kill();
+        if round == 3 {
+            server.stop();
+            server.run();
+            wire = Wire::connect(&url);
+        }
+        if round % 2 == 1 {
+            reached(folder, &mut wire, head - 1);
+        }
+    }
+    let head = record(1);
+    reached(folder, &mut wire, head);
+    for projector in pair {
+        assert_eq!(projector.interrupt("TERM").code, 0);
+    }
+    let changes = agree(folder, &mut wire);
+    assert!(changes.len() > 50, "{}", changes.len());
+}
+
+#[test]
+fn a_server_that_lost_everything_is_told_everything_again() {
+    let Some(mut server) = Server::start() else { return };
+    let folder = tempdir().expect("a folder");
+    let folder = folder.path();
+    let serve = serve(folder, &server, &[]);
+    for round in 0..2 {
+        let mut wire = Wire::connect(&server.url());
+        let to = subject(folder, &mut wire, "erp");
+        let mut commit = 0;
+        for number in 0..10 {
+            let line = received(&format!("r{round}-{number}"), &batch("milk", &format!("M{number}")), "100");
+            commit = wire.request(&to, &[], line.as_bytes()).json()["receipt"]["commit"].as_u64().expect("a commit");
+        }
+        reached(folder, &mut wire, commit);
+        agree(folder, &mut wire);
+        if round == 0 {
+            server.stop();
+            std::fs::remove_dir_all(server.store()).expect("removed");
+            server.run();
+        }
+    }
+    assert_eq!(serve.interrupt("TERM").code, 0);
+}
+
+/// One more that tells, in a folder of its own.
+fn projector_of(folder: &Path, url: &str, dir: &str) -> Running {
+    Running::start_as_service(folder, &["projector", "inventory", "--feed", "--nats", url, "--dir", dir])
+}
