@@ -270,10 +270,7 @@ fn same_exceptions(plant: &Plant) -> Option<String> {
         let theirs: BTreeMap<_, _> = naive
             .exceptions(naive_bounds)
             .into_iter()
-            .map(|row| {
-                let place = if row.place.starts_with("run:") { String::new() } else { row.place };
-                ((row.kind.to_owned(), row.batch, place, row.cause), ())
-            })
+            .map(|row| ((row.kind.to_owned(), row.batch, row.place, row.cause), ()))
             .collect();
         if let Some(why) = differs(&format!("{bounds:?} exception"), &ours, &theirs) {
             return Some(why);

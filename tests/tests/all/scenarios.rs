@@ -425,8 +425,7 @@ fn naive_answer(naive: &Naive, bounds: NaiveBounds, about: &About) -> Option<Row
         }
         About::Exceptions => {
             for row in naive.exceptions(bounds) {
-                let place = if row.place.starts_with("run:") { "" } else { row.place.as_str() };
-                rows.0.insert(exception(row.kind, &row.batch, place, &row.cause), BTreeMap::new());
+                rows.0.insert(exception(row.kind, &row.batch, &row.place, &row.cause), BTreeMap::new());
             }
         }
         About::Draw(vessel, batch) => {
