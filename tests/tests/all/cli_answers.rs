@@ -217,8 +217,8 @@ fn what_a_run_lost_or_gained_is_told_with_the_run_and_the_amount() {
     let rows = answer["rows"].as_array().expect("rows");
     assert_eq!(rows.len(), 2, "{answer:#}");
     for (row, kind, run, amount) in [
-        (&rows[0], "run lost mass", "run:mes:vat-less", "0.5"),
-        (&rows[1], "run gained mass", "run:mes:vat-more", "0.25"),
+        (&rows[1], "run lost mass", "run:mes:vat-less", "0.5"),
+        (&rows[0], "run gained mass", "run:mes:vat-more", "0.25"),
     ] {
         assert_eq!((&row["kind"], &row["place"]), (&kind.into(), &run.into()), "{row:#}");
         assert_eq!(row["amount"], serde_json::json!({"value": amount, "unit": "KGM"}), "{row:#}");
@@ -226,7 +226,7 @@ fn what_a_run_lost_or_gained_is_told_with_the_run_and_the_amount() {
         assert!(detail.contains(run) && detail.contains(&format!("{amount} kg")), "{detail}");
     }
     let csv = run(folder.path(), &["exceptions", "--csv"]).out;
-    assert!(csv.contains(",run:mes:vat-less,0.5 kg,") || csv.contains(",run:mes:vat-less,0.5,KGM,"), "{csv}");
+    assert!(csv.contains(",run:mes:vat-less,0.5 KGM,"), "{csv}");
     let table = run(folder.path(), &["exceptions"]).out;
     assert!(table.contains("run:mes:vat-more") && table.contains("0.25 kg"), "{table}");
 }

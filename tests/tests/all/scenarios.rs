@@ -425,7 +425,9 @@ fn naive_answer(naive: &Naive, bounds: NaiveBounds, about: &About) -> Option<Row
         }
         About::Exceptions => {
             for row in naive.exceptions(bounds) {
-                rows.0.insert(exception(row.kind, &row.batch, &row.place, &row.cause), BTreeMap::new());
+                let of_run = ["run lost mass", "run gained mass", "no window"].contains(&row.kind);
+                let place = if row.place.starts_with("run:") && !of_run { "" } else { row.place.as_str() };
+                rows.0.insert(exception(row.kind, &row.batch, place, &row.cause), BTreeMap::new());
             }
         }
         About::Draw(vessel, batch) => {
