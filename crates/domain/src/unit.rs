@@ -6,6 +6,7 @@
 
 mod codes;
 mod ratios;
+mod symbols;
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -45,6 +46,16 @@ pub enum UnknownUnit {
     /// The code is not in the recommendation at all.
     #[error("unit {0:?} is not in UN/ECE Recommendation 20; use a common code such as KGM, GRM, LTR, MTR, C62 or XPX")]
     NotListed(String),
+    /// It is no code and never was one, but a symbol or word for a unit that has a code.
+    #[error("unit {given:?} is no code of UN/ECE Recommendation 20; write {meant}{}", alternative(.or))]
+    Symbol {
+        /// The text as given.
+        given: String,
+        /// What is most likely meant.
+        meant: Unit,
+        /// What else may be meant.
+        or: Option<Unit>,
+    },
     /// The code is listed in capitals only.
     #[error("unit {given:?} must be written in capitals: {code}")]
     NotCapitals {
@@ -61,6 +72,10 @@ pub enum UnknownUnit {
         /// What was most likely meant.
         instead: Option<Unit>,
     },
+}
+
+fn alternative(or: &Option<Unit>) -> String {
+    or.map_or_else(String::new, |unit| format!(" or {unit}"))
 }
 
 fn hint(instead: &Option<Unit>) -> String {
@@ -93,22 +108,12 @@ impl Unit {
     ///
     /// # Errors
     /// [`UnknownUnit`] for anything else. A code that the recommendation has removed is refused: `KG`
-    /// was a keg, and who writes it today means kilograms.
+    /// was a keg, and who writes it today means kilograms. `kg` never was a code.
     pub fn parse(text: &str) -> Result<Unit, UnknownUnit> {
-        let Some(code) = padded(text) else {
-            return Err(UnknownUnit::NotListed(text.to_owned()));
-        };
-        if contains(codes::LISTED, code) {
-            return Ok(Unit(code));
+        match padded(text) {
+            Some(code) if contains(codes::LISTED, code) => Ok(Unit(code)),
+            code => Err(unknown(text, code)),
         }
-        let capitals = code.map(|byte| byte.to_ascii_uppercase());
-        if capitals != code && contains(codes::LISTED, capitals) {
-            return Err(UnknownUnit::NotCapitals { given: text.to_owned(), code: Unit(capitals) });
-        }
-        if contains(codes::REMOVED, capitals) {
-            return Err(UnknownUnit::Removed { code: text.to_owned(), instead: meant_by(capitals) });
-        }
-        Err(UnknownUnit::NotListed(text.to_owned()))
     }
 
     /// The code, two or three characters.
@@ -206,8 +211,30 @@ fn contains(table: &str, code: [u8; 3]) -> bool {
     false
 }
 
+/// Why a text that is no listed code is none. What people write for a unit goes before what a code in small
+/// letters would be: `oz` is an ounce's symbol, and not the code `OZ` written wrongly.
+fn unknown(text: &str, code: Option<[u8; 3]>) -> UnknownUnit {
+    let given = text.to_owned();
+    let symbol = symbols::meant_by(text);
+    if let Some(code) = code.filter(|code| contains(codes::REMOVED, *code)) {
+        let instead = replaced_by(code).or(symbol.map(|(meant, _)| meant));
+        return UnknownUnit::Removed { code: given, instead };
+    }
+    if let Some((meant, or)) = symbol {
+        return UnknownUnit::Symbol { given, meant, or };
+    }
+    let capitals = code.map(|code| code.map(|byte| byte.to_ascii_uppercase()));
+    if let Some(capitals) = capitals.filter(|capitals| contains(codes::LISTED, *capitals)) {
+        return UnknownUnit::NotCapitals { given, code: Unit(capitals) };
+    }
+    match capitals.and_then(replaced_by) {
+        Some(meant) => UnknownUnit::Symbol { given, meant, or: None },
+        None => UnknownUnit::NotListed(given),
+    }
+}
+
 /// What is meant by a removed code that people still write.
-fn meant_by(code: [u8; 3]) -> Option<Unit> {
+fn replaced_by(code: [u8; 3]) -> Option<Unit> {
     let meant = match &code {
         b"KG " => *b"KGM",
         b"BG " => *b"XBG",
@@ -274,12 +301,40 @@ mod tests {
 
     #[test]
     fn what_is_not_listed_is_refused_with_its_reason() {
-        for text in ["", "K", "KGMM", "kilogram", "K M", "KG M", "ÄÖ", "Q99", "X", "XXXX", "\0\0\0"] {
+        for text in ["", "K", "KGMM", "stone", "K M", "KG M", "ÄÖ", "Q99", "X", "XXXX", "\0\0\0"] {
             assert_eq!(Unit::parse(text), Err(UnknownUnit::NotListed(text.to_owned())), "{text:?}");
         }
         let lower = Unit::parse("kgm").unwrap_err();
         assert_eq!(lower.to_string(), "unit \"kgm\" must be written in capitals: KGM");
-        assert!(matches!(Unit::parse("kg"), Err(UnknownUnit::Removed { instead: Some(Unit::KILOGRAM), .. })));
+    }
+
+    #[test]
+    fn a_symbol_that_never_was_a_code_is_told_with_the_code_that_is_meant() {
+        for (text, told) in [
+            ("kg", "unit \"kg\" is no code of UN/ECE Recommendation 20; write KGM"),
+            ("Kg", "write KGM"),
+            ("g", "write GRM"),
+            ("G", "write GRM"),
+            ("l", "write LTR"),
+            ("L", "write LTR"),
+            ("pcs", "write H87 or C62"),
+            ("PCS", "write H87 or C62"),
+            ("t", "write TNE"),
+            ("T", "write TNE"),
+            ("lb", "write LBR"),
+            ("LBS", "write LBR"),
+            ("oz", "write ONZ"),
+            ("m³", "write MTQ"),
+            ("kilogram", "write KGM"),
+            ("cs", "unit \"cs\" is no code of UN/ECE Recommendation 20; write XCS"),
+            ("KG", "unit \"KG\" was removed from UN/ECE Recommendation 20; perhaps KGM is meant"),
+            ("ST", "was removed from UN/ECE Recommendation 20; perhaps H87 is meant"),
+            ("ea", "must be written in capitals: EA"),
+            ("stone", "is not in UN/ECE Recommendation 20"),
+        ] {
+            let error = Unit::parse(text).expect_err(text);
+            assert!(error.to_string().contains(told), "{error}");
+        }
     }
 
     #[test]

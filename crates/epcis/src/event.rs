@@ -3,7 +3,7 @@
 use lotline_domain::fact::Line;
 use lotline_domain::id::{BatchId, ContainerId, LocationId, PartyId};
 use lotline_domain::quantity::Stated;
-use lotline_domain::time::OccurredAt;
+use lotline_domain::time::{OccurredAt, TimeError};
 use lotline_domain::unit::Unit;
 use lotline_gs1::Identifier;
 
@@ -290,7 +290,7 @@ impl Reader<'_> {
         let text = time.string()?;
         let declared_at = match OccurredAt::parse(text.trim()) {
             Ok(at) => at,
-            Err(error) => {
+            Err(error @ TimeError::Form(_)) => {
                 // EPCIS 1.2 systems leave the offset out here; the event itself has one.
                 let local = format!("{}{}", text.trim(), offset_text(event.offset_minutes));
                 let at = OccurredAt::parse(&local).map_err(|_| time.error(error))?;
@@ -300,6 +300,7 @@ impl Reader<'_> {
                 });
                 at
             }
+            Err(error) => return Err(time.error(error)),
         };
         let mut corrective = Vec::new();
         for id in declaration.list("correctiveEventIDs")? {

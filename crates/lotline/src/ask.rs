@@ -127,6 +127,10 @@ pub fn history(asked: &args::History) -> Result<Exit, Failure> {
     let subject = answer::history::Subject::parse(&asked.of, book, desk.bounds().known)?;
     let ring = folder.keyring(&desk.reader)?;
     let answer = answer::history::answer(&subject, &desk.within, &desk.reader, book, &ring)?;
+    // What was refused names batches that no fact does; where not even that is told, the batch is not known.
+    if answer.rows.is_empty() && matches!(subject, answer::history::Subject::Batch(_)) {
+        named::batch(&asked.of, book, desk.bounds().known)?;
+    }
     print::answer(&asked.form, &answer, &sheets::history(&answer), &below(&answer.asked, &answer.said))?;
     Ok(if answer.rows.is_empty() { Exit::No } else { Exit::Done })
 }

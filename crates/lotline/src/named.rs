@@ -1,6 +1,6 @@
 //! Which batch a text on the command line means.
 
-use lotline_domain::book::{BatchIx, Book};
+use lotline_domain::book::{BatchIx, Book, FactIx};
 use lotline_domain::id::{BatchCode, BatchId, BatchRef, Generation, ItemId, PartyId};
 use lotline_domain::time::CommitNo;
 use lotline_epcis::names;
@@ -11,12 +11,25 @@ use crate::failure::{Exit, Failure};
 /// The batch that is meant, as known at a commit.
 ///
 /// # Errors
-/// Where it is written wrongly, nothing is known of it, or it fits several batches; these are listed.
+/// Where it is written wrongly, nothing was known of it, or it fits several batches; these are listed.
 pub fn batch(text: &str, book: &Book, known: CommitNo) -> Result<BatchIx, Failure> {
+    let found = any_batch(text, book, known)?;
+    if is_known(found, book, known) { Ok(found) } else { Err(unknown(text, book, known)) }
+}
+
+/// The same, where facts may name it only later: what was refused names batches that are in no book.
+///
+/// # Errors
+/// Where it is written wrongly, nothing was ever known of it, or it fits several batches; these are listed.
+pub fn any_batch(text: &str, book: &Book, known: CommitNo) -> Result<BatchIx, Failure> {
     if is_gs1(text) {
-        return by_identifier(text, book);
+        return by_identifier(text, book, known);
     }
-    let exact = exactly(text, book);
+    let mut exact = exactly(text, book);
+    // What is known goes before what was named only later.
+    if exact.len() > 1 && exact.iter().any(|batch| is_known(*batch, book, known)) {
+        exact.retain(|batch| is_known(*batch, book, known));
+    }
     match exact[..] {
         [] => by_code(text, book, known),
         [only] => Ok(only),
@@ -34,7 +47,18 @@ fn is_gs1(text: &str) -> bool {
         || (is_urn && !text.contains('/'))
 }
 
-fn by_identifier(text: &str, book: &Book) -> Result<BatchIx, Failure> {
+/// Whether a fact of a commit up to that one names it, be it in force or not: what was taken back was known, too.
+/// What is told of a bare code is told of the batch that it stands for.
+fn is_known(batch: BatchIx, book: &Book, known: CommitNo) -> bool {
+    let recorded = |fact: FactIx| book.fact(fact).commit <= known.0;
+    let named = |batch: BatchIx| {
+        book.flows_of_batch(batch).any(|flow| recorded(book.stated(flow).fact))
+            || book.deeds_of_batch(batch).any(|deed| recorded(book.deed_row(deed).fact))
+    };
+    named(batch) || book.pseudo_of(book.code_of(batch)).is_some_and(named)
+}
+
+fn by_identifier(text: &str, book: &Book, known: CommitNo) -> Result<BatchIx, Failure> {
     let id = Identifier::parse(text)
         .map_err(|error| Failure::new(Exit::Input, format!("{text:?} is no GS1 identifier")).because(error))?;
     if !matches!(id, Identifier::Batch { .. } | Identifier::Serial { .. } | Identifier::Class { .. }) {
@@ -48,12 +72,12 @@ fn by_identifier(text: &str, book: &Book) -> Result<BatchIx, Failure> {
     }
     // The same code of the same item, given by an issuer or used again.
     let same: Vec<BatchIx> = book
-        .batches_with_code(&code, book.head())
+        .batches_with_code(&code, known)
         .into_iter()
         .filter(|batch| matches!(book.batch(*batch), BatchRef::Known(id) if id.item == item))
         .collect();
     match same[..] {
-        [] => Err(unknown(text)),
+        [] => Err(unknown(text, book, known)),
         [only] => Ok(only),
         _ => Err(ambiguous(text, &same, book)),
     }
@@ -90,15 +114,20 @@ fn by_code(text: &str, book: &Book, known: CommitNo) -> Result<BatchIx, Failure>
         BatchCode::parse(bare).map_err(|error| Failure::new(Exit::Input, format!("the batch {bare:?} {error}")))?;
     let found = book.batches_with_code(&code, known);
     match found[..] {
-        [] => book.find_batch(&BatchRef::Code(code)).ok_or_else(|| unknown(text)),
+        [] => book.find_batch(&BatchRef::Code(code)).ok_or_else(|| unknown(text, book, known)),
         [only] => Ok(only),
         _ if text != bare => book.find_batch(&BatchRef::Code(code)).ok_or_else(|| ambiguous(text, &found, book)),
         _ => Err(ambiguous(text, &found, book)),
     }
 }
 
-fn unknown(text: &str) -> Failure {
-    Failure::new(Exit::No, format!("nothing is recorded of a batch {text}")).advice(
+/// Nothing is known of a batch as known at a commit.
+pub fn unknown(text: &str, book: &Book, known: CommitNo) -> Failure {
+    let message = match known == book.head() {
+        true => format!("nothing is recorded of a batch {text}"),
+        false => format!("as known at commit {}, nothing was recorded of a batch {text}", known.0),
+    };
+    Failure::new(Exit::No, message).advice(
         "a batch is named ITEM/CODE, ITEM/CODE@ISSUER or by its code alone; `lotline on-hand` lists what is there",
     )
 }

@@ -1,7 +1,11 @@
 //! Open discrepancies: derived from the facts within the bounds, never stored (ruling 31).
 
-use lotline_domain::book::{BatchIx, FactIx, RunIx};
-use lotline_domain::settle::{Exception, ExceptionKind};
+use std::collections::hash_map::Entry;
+
+use lotline_domain::book::{BatchIx, Book, Deed, FactIx, RunIx};
+use lotline_domain::command::Amount;
+use lotline_domain::settle::{Exception, ExceptionKind, RunBalance};
+use lotline_domain::time::CommitNo;
 use rustc_hash::FxHashMap;
 
 use crate::on_hand::vessels;
@@ -29,6 +33,26 @@ pub fn exceptions(question: &Question<'_>) -> Vec<Exception> {
     found.sort_by_key(|found| (found.kind, found.at, found.cause, found.batch, found.place));
     found.dedup_by(|a, b| (a.kind, a.batch, a.place, a.cause) == (b.kind, b.batch, b.place, b.cause));
     found
+}
+
+/// The run that a discrepancy is of, which is the one that its causing fact reports, and by how much the run does
+/// not balance, where that is what is wrong with it.
+pub fn run_of_exception(question: &Question<'_>, found: &Exception) -> Option<(RunIx, Option<Amount>)> {
+    let unbalanced = match found.kind {
+        ExceptionKind::RunLostMass | ExceptionKind::RunGainedMass => true,
+        ExceptionKind::NoWindow => false,
+        _ => return None,
+    };
+    let run = question.book().deeds_of_fact(found.cause).find_map(|deed| match deed {
+        Deed::Run { run, .. } => Some(*run),
+        _ => None,
+    })?;
+    let balance = || question.settler().run_balance(&question.run(run), &|batch| question.cow(batch));
+    let amount = match unbalanced.then(balance) {
+        Some(RunBalance::Unexplained(value, unit) | RunBalance::Gained(value, unit)) => Some(Amount { value, unit }),
+        _ => None,
+    };
+    Some((run, amount))
 }
 
 /// The discrepancies of one batch: of its own settlement, of holds, of its code, of duplicates.
@@ -113,7 +137,72 @@ fn of_corrections(question: &Question<'_>) -> Vec<Exception> {
             }
         }
     }
+    for circle in circles(book, known) {
+        // Of the corrections of a circle the one that would win tells it, whatever the order of arrival.
+        let latest = circle.into_iter().max_by_key(|fact| (book.corrected_at(*fact), book.event_id_text(*fact)));
+        found.extend(latest.map(|fact| {
+            let at = book.corrected_at(fact).unwrap_or(book.fact(fact).instant);
+            plain(ExceptionKind::CompetingCorrections, None, fact, at)
+        }));
+    }
     found
+}
+
+/// Corrections that correct each other in a circle, or themselves: none of them counts.
+fn circles(book: &Book, known: CommitNo) -> Vec<Vec<FactIx>> {
+    let mut circles = Vec::new();
+    // Each correction has one target: a walk that meets itself went around a circle, one that meets an earlier
+    // walk finds nothing new.
+    let mut walked: FxHashMap<FactIx, FactIx> = FxHashMap::default();
+    for start in book.corrections_known(known) {
+        let mut next = Some(start);
+        while let Some(at) = next {
+            match walked.entry(at) {
+                Entry::Vacant(unseen) => drop(unseen.insert(start)),
+                Entry::Occupied(seen) => {
+                    if *seen.get() == start {
+                        circles.push(circle_from(book, at, known));
+                    }
+                    break;
+                }
+            }
+            next = book.target_of(at, known);
+        }
+    }
+    circles
+}
+
+fn circle_from(book: &Book, member: FactIx, known: CommitNo) -> Vec<FactIx> {
+    let following = |at: &FactIx| book.target_of(*at, known).filter(|target| *target != member);
+    std::iter::successors(Some(member), following).collect()
+}
+
+/// What competes where corrections do: the corrections of the circle that one is in, beginning with it; else
+/// the live rivals of the fact that it corrects, which come with that fact.
+pub fn competing(question: &Question<'_>, correction: FactIx) -> Competing {
+    let (book, known) = (question.book(), question.bounds().known);
+    match book.target_of(correction, known) {
+        // The cause of an exception of a circle is a member of it, and no member of one is alive.
+        Some(target) if book.is_live_correction(correction, known) => {
+            let rivals = book.live_rivals(target, known).into_iter().map(|(rival, _)| rival).collect();
+            Competing::Rivals { target, rivals }
+        }
+        _ => Competing::Circle(circle_from(book, correction, known)),
+    }
+}
+
+/// Corrections that cannot all count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Competing {
+    /// They correct one fact; the last one holds.
+    Rivals {
+        /// The fact.
+        target: FactIx,
+        /// The corrections.
+        rivals: Vec<FactIx>,
+    },
+    /// Each corrects the next one, and the last one the first: none holds.
+    Circle(Vec<FactIx>),
 }
 
 /// One for every fact whose id came again with other content; what was refused is in the ledger.

@@ -18,7 +18,7 @@ mod trace;
 pub use content::{Content, Grade};
 pub use cursor::{CommitHash, CommitMeta, Cursor, LedgerId, MODEL_VERSION};
 pub use digest::Digest;
-pub use exceptions::{exceptions, of_batch as exceptions_of_batch};
+pub use exceptions::{Competing, competing, exceptions, of_batch as exceptions_of_batch, run_of_exception};
 pub use model::{ApplyError, Checkpoints, Link, ReadModel, ReadModelKind, Told};
 pub use on_hand::{OnHand, State, on_hand, slices_of, vessels};
 pub use question::{Borrow, NothingBorrowed, Question};

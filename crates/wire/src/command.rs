@@ -3,6 +3,7 @@
 //! `schemas/commands/` has a JSON Schema and an example for each. Reading is strict: a field that is not
 //! known, a quantity below zero, a time without offset are errors that name their place and what would do.
 
+mod check;
 mod convert;
 pub(crate) mod facts;
 pub(crate) mod form;

@@ -144,6 +144,112 @@ fn exit_codes_tell_apart_what_went_wrong() {
     assert!(said.err.contains("there is no ledger in nowhere/ledger") && said.err.contains("--dir"), "{said:?}");
 }
 
+#[test]
+fn a_batch_that_was_not_known_yet_is_answered_as_one_that_never_was() {
+    let folder = plant();
+    for code in ["C1", "cheese/C1", "nobody-knows", "cheese/nobody-knows"] {
+        for arguments in [
+            &["recall", code][..],
+            &["trace", code, "--forward"],
+            &["trace", code, "--back"],
+            &["history", code],
+            &["on-hand", "--batch", code],
+        ] {
+            // The cheese was made in a later commit than the milk came in.
+            let said = run(folder.path(), &[arguments, &["--as-known-at", "0", "--json"]].concat());
+            assert_eq!(said.code, 1, "{arguments:?}: {said:?}");
+            assert_eq!(said.out, "", "{arguments:?}: {said:?}");
+            let told = format!("as known at commit 0, nothing was recorded of a batch {code}");
+            assert!(said.err.contains(&told), "{arguments:?}: {said:?}");
+        }
+    }
+    for arguments in [&["recall", "no/C9"][..], &["on-hand", "--batch", "no/C9"], &["history", "no/C9"]] {
+        let said = run(folder.path(), arguments);
+        assert_eq!(said.code, 1, "{said:?}");
+        assert!(said.err.contains("nothing is recorded of a batch no/C9"), "{said:?}");
+    }
+}
+
+#[test]
+fn a_batch_that_was_taken_back_is_still_known() {
+    let folder = tempdir().expect("a folder");
+    let void = r#"{"type":"corrected","id":"v","source":"erp","occurred_at":"2026-03-02T08:00:00Z","target":"a","correction":"void"}"#;
+    let lines = [received("a", &batch("milk", "M1"), "10"), void.to_owned()].join("\n");
+    assert_eq!(feed(folder.path(), &["submit"], &lines).code, 0);
+    let said = run(folder.path(), &["history", "milk/M1", "--json"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(said.json()["rows"].as_array().map(Vec::len), Some(2), "{said:?}");
+    let said = run(folder.path(), &["recall", "milk/M1", "--json"]);
+    assert_eq!((said.code, &said.json()["said"][0]["kind"]), (1, &"unknown-batch".into()), "{said:?}");
+}
+
+#[test]
+fn a_container_is_written_by_its_bare_id() {
+    let folder = tempdir().expect("a folder");
+    let pack = format!(
+        r#"{{"type":"packed","id":"k","source":"wms","occurred_at":"2026-03-01T09:00:00+01:00","container":"container:K1","lines":[{{"batch":{},"quantity":{{"value":"4","unit":"KGM"}},"from":"dock"}}]}}"#,
+        batch("milk", "M1")
+    );
+    let lines = [received("a", &batch("milk", "M1"), "10"), pack].join("\n");
+    assert_eq!(feed(folder.path(), &["submit"], &lines).code, 0);
+    for arguments in [&["on-hand", "--json"][..], &["recall", "M1", "--json"]] {
+        let answer = run(folder.path(), arguments).json();
+        let rows = answer["rows"].as_array().expect("rows");
+        let containers: Vec<&Value> = rows.iter().filter_map(|row| row.get("container")).collect();
+        assert_eq!(containers, ["K1"], "{answer:#}");
+        assert!(rows.iter().all(|row| row["place"] == "dock"), "{answer:#}");
+    }
+}
+
+#[test]
+fn what_a_run_lost_or_gained_is_told_with_the_run_and_the_amount() {
+    let folder = tempdir().expect("a folder");
+    let made = |id: &str, out: &str| {
+        format!(
+            r#"{{"type":"produced","id":"{id}","source":"mes","occurred_at":"2026-03-01T09:00:00+01:00","run":"vat-{id}","at":"dairy","inputs":[{{"batch":{},"quantity":{{"value":"10","unit":"KGM"}},"from":"dock"}}],"outputs":[{{"batch":{},"quantity":{{"value":"{out}","unit":"KGM"}}}}]}}"#,
+            batch("milk", "M1"),
+            batch("cheese", id)
+        )
+    };
+    let lines = [received("r", &batch("milk", "M1"), "100"), made("less", "9.5"), made("more", "10.25")].join("\n");
+    assert_eq!(feed(folder.path(), &["submit"], &lines).code, 0);
+    let answer = run(folder.path(), &["exceptions", "--json"]).json();
+    let rows = answer["rows"].as_array().expect("rows");
+    assert_eq!(rows.len(), 2, "{answer:#}");
+    for (row, kind, run, amount) in [
+        (&rows[1], "run lost mass", "run:mes:vat-less", "0.5"),
+        (&rows[0], "run gained mass", "run:mes:vat-more", "0.25"),
+    ] {
+        assert_eq!((&row["kind"], &row["place"]), (&kind.into(), &run.into()), "{row:#}");
+        assert_eq!(row["amount"], serde_json::json!({"value": amount, "unit": "KGM"}), "{row:#}");
+        let detail = row["detail"].as_str().expect("words");
+        assert!(detail.contains(run) && detail.contains(&format!("{amount} kg")), "{detail}");
+    }
+    let csv = run(folder.path(), &["exceptions", "--csv"]).out;
+    assert!(csv.contains(",run:mes:vat-less,0.5 KGM,"), "{csv}");
+    let table = run(folder.path(), &["exceptions"]).out;
+    assert!(table.contains("run:mes:vat-more") && table.contains("0.25 kg"), "{table}");
+}
+
+#[test]
+fn corrections_in_a_circle_are_an_open_exception_that_names_them() {
+    let folder = tempdir().expect("a folder");
+    let void = |id: &str, target: &str| {
+        format!(
+            r#"{{"type":"corrected","id":"{id}","source":"erp","occurred_at":"2026-03-02T08:00:00Z","target":"{target}","correction":"void"}}"#
+        )
+    };
+    let lines = [void("own", "own"), void("a", "b"), void("b", "a"), void("c", "a")].join("\n");
+    assert_eq!(feed(folder.path(), &["submit"], &lines).code, 0);
+    let answer = run(folder.path(), &["exceptions", "--json"]).json();
+    let rows = answer["rows"].as_array().expect("rows");
+    let told: Vec<_> = rows.iter().map(|row| (&row["kind"], &row["cause"], &row["state"])).collect();
+    let (kind, open) = ("competing corrections".into(), "open".into());
+    assert_eq!(told, [(&kind, &"b".into(), &open), (&kind, &"own".into(), &open)], "{answer:#}");
+    assert!(rows[0]["detail"].as_str().is_some_and(|detail| detail.contains("b, a correct each other")), "{answer:#}");
+    assert!(rows[1]["detail"].as_str().is_some_and(|detail| detail.contains("own corrects itself")), "{answer:#}");
+}
+
 fn flip(path: &Path, at: usize) {
     let mut bytes = std::fs::read(path).expect("read");
     bytes[at] ^= 0x10;

@@ -48,6 +48,11 @@ fn a_wrong_type_is_refused_with_its_place() {
 #[test]
 fn a_unit_that_is_none_is_refused_with_the_one_that_is_meant() {
     refused(&quantity(r#"{"value":"1","unit":"KG"}"#), Some("lines[0].quantity.unit"), "perhaps KGM is meant");
+    refused(
+        &quantity(r#"{"value":"1","unit":"kg"}"#),
+        Some("lines[0].quantity.unit"),
+        "\"kg\" is no code of UN/ECE Recommendation 20; write KGM",
+    );
     refused(&quantity(r#"{"value":"1","unit":"stone"}"#), Some("lines[0].quantity.unit"), "Recommendation 20");
 }
 
@@ -60,6 +65,20 @@ fn a_negative_quantity_is_refused() {
 fn a_time_without_offset_is_refused_with_one_that_would_do() {
     let bad = r#"{"type":"received","source":"erp","occurred_at":"2026-03-01T08:00:00","lines":[{"batch":"M1"}],"to":"dock"}"#;
     refused(bad, Some("occurred_at"), "2026-03-01T08:00:00+01:00");
+}
+
+#[test]
+fn a_day_or_an_offset_that_is_none_is_refused_as_that() {
+    let bad = |time: &str| line(r#""lines":[{"batch":"M1"}],"to":"dock""#).replace("2026-03-01T08:00:00+01:00", time);
+    refused(&bad("2026-02-30T08:00:00Z"), Some("occurred_at"), "there is no day 2026-02-30");
+    refused(&bad("2026-03-01T08:00:00+25:00"), Some("occurred_at"), "the offset +25:00 is out of range");
+    refused(&bad("2026-03-01T08:00:60Z"), Some("occurred_at"), "second 60 is refused");
+}
+
+#[test]
+fn a_fact_that_says_nothing_or_of_a_place_that_is_none_is_refused() {
+    refused(&line(r#""lines":[],"to":"dock""#), Some("lines"), "so that nothing happened");
+    refused(&line(r#""lines":[{"batch":"M1"}],"to":"sink:loss""#), Some("to"), "is a sink, where nothing lies");
 }
 
 #[test]

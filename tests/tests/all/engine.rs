@@ -9,7 +9,9 @@ use lotline_domain::id::{BatchRef, Place, Sink};
 use lotline_domain::quantity::Ratio;
 use lotline_domain::settle::Node;
 use lotline_domain::time::{CommitNo, Instant, Position, RecordedAt};
-use lotline_projections::{Direction, Question, Spot, Tier, exceptions, scope, slices_of, trace, vessels};
+use lotline_projections::{
+    Direction, Question, Spot, Tier, exceptions, run_of_exception, scope, slices_of, trace, vessels,
+};
 use lotline_testkit::generate::Plant;
 
 /// Ledger time of a commit in these tests: far after every fact, a second apart.
@@ -166,16 +168,17 @@ pub fn traced_slices(question: &Question<'_>, batch: BatchIx) -> BTreeMap<(Strin
         .collect()
 }
 
-/// Open discrepancies as (kind, batch, place, causing event).
+/// Open discrepancies as (kind, batch, place or run, causing event).
 pub fn discrepancies(question: &Question<'_>) -> BTreeSet<(String, String, String, String)> {
     let book = question.book();
     exceptions(question)
         .into_iter()
         .map(|exception| {
+            let run = run_of_exception(question, &exception).map(|(run, _)| format!("run:{}", book.run(run)));
             (
                 exception.kind.words().to_owned(),
                 exception.batch.map(|batch| book.batch(batch).to_string()).unwrap_or_default(),
-                exception.place.map(|place| book.place(place).to_string()).unwrap_or_default(),
+                exception.place.map(|place| book.place(place).to_string()).or(run).unwrap_or_default(),
                 book.event_id_text(exception.cause).to_owned(),
             )
         })

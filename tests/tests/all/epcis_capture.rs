@@ -138,7 +138,7 @@ fn malformed_events_are_refused_with_path_line_and_reason() {
         (
             r#""uom": "KGM""#,
             r#""uom": "kg""#,
-            "quantityList[0].uom (line 3, column 99): unit \"kg\" was removed from UN/ECE Recommendation 20; perhaps KGM is meant",
+            "quantityList[0].uom (line 3, column 99): unit \"kg\" is no code of UN/ECE Recommendation 20; write KGM",
         ),
         (r#""uom": "KGM""#, r#""uom": "KILO""#, "quantityList[0].uom"),
         (

@@ -271,7 +271,9 @@ fn same_exceptions(plant: &Plant) -> Option<String> {
             .exceptions(naive_bounds)
             .into_iter()
             .map(|row| {
-                let place = if row.place.starts_with("run:") { String::new() } else { row.place };
+                // A leg's own discrepancy is told of its batch, one of the run or of its windows of the run.
+                let of_run = ["run lost mass", "run gained mass", "no window"].contains(&row.kind);
+                let place = if row.place.starts_with("run:") && !of_run { String::new() } else { row.place };
                 ((row.kind.to_owned(), row.batch, place, row.cause), ())
             })
             .collect();

@@ -437,7 +437,8 @@ fn naive_answer(naive: &Naive, bounds: NaiveBounds, about: &About) -> Option<Row
         }
         About::Exceptions => {
             for row in naive.exceptions(bounds) {
-                let place = if row.place.starts_with("run:") { "" } else { row.place.as_str() };
+                let of_run = ["run lost mass", "run gained mass", "no window"].contains(&row.kind);
+                let place = if row.place.starts_with("run:") && !of_run { "" } else { row.place.as_str() };
                 rows.0.insert(exception(row.kind, &row.batch, place, &row.cause), BTreeMap::new());
             }
         }

@@ -315,6 +315,66 @@ pub(crate) fn fact(depth: u8) -> BoxedStrategy<Fact> {
     prop_oneof![8 => plain, 2 => corrected].boxed()
 }
 
+/// The same fact, so that its JSON form is read: with something that happened, and where goods can lie.
+fn readable(mut fact: Fact) -> Fact {
+    let lies = |place: &mut Place| {
+        if matches!(place, Place::Sink(_)) {
+            *place = Place::Unplaced;
+        }
+    };
+    let stands = |place: &mut Place, containers: &[ContainerId]| {
+        lies(place);
+        if matches!(place, Place::Vessel(_)) && !containers.is_empty() {
+            *place = Place::Unplaced;
+        }
+    };
+    let taken = |lines: &mut Vec<Line>| lines.iter_mut().filter_map(|line| line.from.as_mut()).for_each(lies);
+    let some = |lines: &mut Vec<Line>, containers: &mut Vec<ContainerId>| {
+        taken(lines);
+        if lines.is_empty() && containers.is_empty() {
+            containers.push(ContainerId::parse("K1").expect("a name"));
+        }
+    };
+    match &mut fact {
+        Fact::Received { lines, containers, to, .. }
+        | Fact::Returned { lines, containers, to, .. }
+        | Fact::Seen { lines, containers, at: to } => {
+            some(lines, containers);
+            stands(to, containers);
+        }
+        Fact::Packed { lines, containers, .. }
+        | Fact::Unpacked { lines, containers, .. }
+        | Fact::Shipped { lines, containers, .. }
+        | Fact::Delivered { lines, containers, .. } => some(lines, containers),
+        Fact::ContainerMoved { containers, to } => stands(to, containers),
+        Fact::Moved { lines, to } | Fact::Counted { lines, at: to } => {
+            taken(lines);
+            lies(to);
+        }
+        Fact::Disposed { lines, .. } | Fact::VesselFilled { lines, .. } => taken(lines),
+        Fact::VesselDrawn { to, .. } => to.iter_mut().for_each(lies),
+        Fact::Adjusted { at, .. } | Fact::Held { target: HoldTarget::Slice(_, at), .. } => lies(at),
+        Fact::Produced(report) => {
+            report.inputs.iter_mut().filter_map(|leg| leg.from.as_mut()).for_each(lies);
+            report.outputs.iter_mut().filter_map(|leg| leg.to.as_mut()).for_each(lies);
+            report.completed |= report.inputs.is_empty() && report.outputs.is_empty();
+        }
+        Fact::Corrected { correction: Correction::Supersede { fact, .. }, .. } => **fact = readable((**fact).clone()),
+        _ => {}
+    }
+    fact
+}
+
+/// Any command whose JSON form is read back.
+pub(crate) fn readable_command() -> BoxedStrategy<Command> {
+    command()
+        .prop_map(|Command { mode, event }| {
+            let fact = readable(event.fact);
+            Command { mode, event: Event { fact, ..event } }
+        })
+        .boxed()
+}
+
 /// Any command.
 pub(crate) fn command() -> BoxedStrategy<Command> {
     let mode = proptest::sample::select(vec![Mode::Intent, Mode::Observation]);

@@ -23,7 +23,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn a_printed_command_reads_back_as_itself(command in wire_any::command()) {
+    fn a_printed_command_reads_back_as_itself(command in wire_any::readable_command()) {
         let line = print_command(&command);
         let read = parse_command(&line).map_err(|error| proptest::test_runner::TestCaseError::fail(format!("{error}\n{line}")))?;
         prop_assert_eq!(&read, &command);
@@ -78,6 +78,9 @@ fn bad_quantities_are_refused_with_path_and_reason() {
         (r#"{"value":"-1","unit":"KGM"}"#, "lines[0].quantity", "-1 is negative"),
         (r#"{"value":-0.5,"unit":"KGM"}"#, "lines[0].quantity", "-0.5 is negative"),
         (r#"{"value":"1","unit":"KG"}"#, "lines[0].quantity.unit", "perhaps KGM is meant"),
+        (r#"{"value":"1","unit":"kg"}"#, "lines[0].quantity.unit", "is no code of UN/ECE Recommendation 20; write KGM"),
+        (r#"{"value":"1","unit":"pcs"}"#, "lines[0].quantity.unit", "write H87 or C62"),
+        (r#"{"value":"1","unit":"CS"}"#, "lines[0].quantity.unit", "was removed from UN/ECE Recommendation 20"),
         (r#"{"value":"1","unit":"stone"}"#, "lines[0].quantity.unit", "not in UN/ECE Recommendation 20"),
         (r#"{"value":"1","unit":5}"#, "lines[0].quantity.unit", "expected unit of UN/ECE"),
         (r#"{"value":"1"}"#, "lines[0].quantity", "missing field `unit`"),
@@ -196,6 +199,130 @@ fn bad_lines_are_refused_with_path_and_reason() {
         let error = refusal(line);
         assert_eq!(error.path, path, "{line}: {error}");
         assert!(error.to_string().contains(reason), "{line}: {error}");
+    }
+}
+
+/// A command of one type with these fields.
+fn command(fields: &str) -> String {
+    format!(r#"{{"source":"s","id":"E","occurred_at":"2026-03-01T08:00:00Z",{fields}}}"#)
+}
+
+#[test]
+fn a_time_that_is_none_is_refused_with_what_is_wrong_about_it() {
+    for (time, reason) in [
+        ("2026-02-30T08:00:00Z", "there is no day 2026-02-30; the last one of that month is 2026-02-28"),
+        ("2026-02-30+01:00", "there is no day 2026-02-30"),
+        ("2026-03-01T08:00:00+25:00", "the offset +25:00 is out of range; write one from -23:59 to +23:59"),
+        ("2026-03-01T25:00:00Z", "there is no time of day 25:00:00"),
+        ("2026-03-01T08:00:60Z", "second 60 is refused"),
+        ("2026-03-01T08:00:00", "is not a time with its offset"),
+    ] {
+        let line = command(r#""type":"container_emptied","container":"K""#).replace("2026-03-01T08:00:00Z", time);
+        let error = refusal(&line);
+        assert_eq!(error.path, "occurred_at", "{error}");
+        assert!(error.to_string().contains(reason), "{error}");
+    }
+    for (from, reason) in [
+        ("2026-02-30T08:00:00Z", "there is no day 2026-02-30"),
+        ("2026-03-01T08:00:60Z", "second 60 is refused"),
+        ("2026-03-01Z", "is a day, and a time is needed"),
+        ("yesterday", "is not a time with its offset"),
+    ] {
+        let line = command(&format!(
+            r#""type":"produced","run":"R","inputs":[{{"batch":"M","window":{{"from":"{from}","to":"2026-03-02T08:00:00Z"}}}}]"#
+        ));
+        let error = refusal(&line);
+        assert_eq!(error.path, "inputs[0].window.from", "{error}");
+        assert!(error.to_string().contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn a_fact_by_which_nothing_happened_is_refused() {
+    for (fields, path) in [
+        (r#""type":"received","to":"dock""#, "lines"),
+        (r#""type":"received","lines":[],"from":"S","to":"dock""#, "lines"),
+        (r#""type":"packed","container":"K","at":"line""#, "lines"),
+        (r#""type":"packed","container":"K","lines":[],"containers":[]"#, "lines"),
+        (r#""type":"shipped","shipment":"SH","to":"party:C""#, "lines"),
+        (r#""type":"delivered","to":"C""#, "lines"),
+        (r#""type":"returned","from":"C","lines":[],"to":"dock""#, "lines"),
+        (r#""type":"seen","at":"dock""#, "lines"),
+        (r#""type":"moved","lines":[],"to":"dock""#, "lines"),
+        (r#""type":"counted","lines":[],"at":"dock""#, "lines"),
+        (r#""type":"disposed","lines":[],"sink":"loss""#, "lines"),
+        (r#""type":"vessel_filled","vessel":"V","lines":[]"#, "lines"),
+        (r#""type":"container_moved","containers":[],"to":"dock""#, "containers"),
+        (r#""type":"produced","run":"R","at":"line""#, "inputs"),
+        (r#""type":"merged","run":"R","inputs":[],"outputs":[]"#, "inputs"),
+        (
+            r#""type":"corrected","target":"E1","correction":{"supersede":{"occurred_at":"2026-03-01T08:00:00Z","fact":{"type":"seen","at":"dock"}}}"#,
+            "correction.supersede.fact.lines",
+        ),
+    ] {
+        let error = refusal(&command(fields));
+        assert_eq!(error.path, path, "{fields}: {error}");
+        let told = error.to_string();
+        assert!(told.contains("so that nothing happened: name") || told.contains("at least one"), "{told}");
+    }
+    for fields in [
+        r#""type":"received","shipment":"SH","to":"dock""#,
+        r#""type":"received","containers":["K"],"to":"dock""#,
+        r#""type":"packed","container":"K","containers":["K2"]"#,
+        r#""type":"unpacked","container":"K""#,
+        r#""type":"shipped","shipment":"SH","containers":["K"]"#,
+        r#""type":"delivered","shipment":"SH","to":"C""#,
+        r#""type":"seen","containers":["K"],"at":"dock""#,
+        r#""type":"produced","run":"R","outputs":[{"batch":"M"}]"#,
+        r#""type":"produced","run":"R","losses":[{"sink":"loss","quantity":{"value":"1","unit":"KGM"}}]"#,
+        r#""type":"produced","run":"R","completed":true"#,
+        r#""type":"split","run":"R","mapping":[{"input":"M","output":"N"}]"#,
+        r#""type":"noted","what":"a delivery was late""#,
+    ] {
+        parse_command(&command(fields)).unwrap_or_else(|error| panic!("{fields}: {error}"));
+    }
+}
+
+#[test]
+fn a_place_where_nothing_can_be_is_refused_by_its_field() {
+    for (fields, path) in [
+        (r#""type":"received","lines":[{"batch":"M"}],"to":"sink:loss""#, "to"),
+        (r#""type":"moved","lines":[{"batch":"M"}],"to":"sink:destroyed""#, "to"),
+        (r#""type":"moved","lines":[{"batch":"M","from":"sink:loss"}],"to":"dock""#, "lines[0].from"),
+        (r#""type":"packed","container":"K","lines":[{"batch":"M"}],"at":"sink:loss""#, "at"),
+        (r#""type":"unpacked","container":"K","to":"sink:loss""#, "to"),
+        (r#""type":"container_moved","containers":["K"],"to":"sink:loss""#, "to"),
+        (r#""type":"container_moved","containers":["K"],"to":"vessel:V""#, "to"),
+        (r#""type":"received","containers":["K"],"to":"vessel:V""#, "to"),
+        (r#""type":"seen","containers":["K"],"at":"vessel:V""#, "at"),
+        (r#""type":"shipped","shipment":"SH","lines":[{"batch":"M"}],"to":"sink:loss""#, "to"),
+        (r#""type":"returned","from":"C","lines":[{"batch":"M"}],"to":"sink:loss""#, "to"),
+        (r#""type":"seen","lines":[{"batch":"M"}],"at":"sink:loss""#, "at"),
+        (r#""type":"counted","lines":[{"batch":"M"}],"at":"sink:loss""#, "at"),
+        (r#""type":"adjusted","batch":"M","difference":{"value":"1","unit":"KGM"},"at":"sink:adjustment""#, "at"),
+        (r#""type":"held","hold":"H","batch":"M","at":"sink:loss""#, "at"),
+        (r#""type":"vessel_filled","vessel":"V","lines":[{"batch":"M","from":"sink:loss"}]"#, "lines[0].from"),
+        (r#""type":"vessel_drawn","vessel":"V","batch":"M","to":"sink:loss""#, "to"),
+        (r#""type":"disposed","lines":[{"batch":"M","from":"sink:loss"}],"sink":"loss""#, "lines[0].from"),
+        (r#""type":"produced","run":"R","inputs":[{"batch":"M","from":"sink:consumed"}]"#, "inputs[0].from"),
+        (r#""type":"produced","run":"R","outputs":[{"batch":"M","to":"sink:loss"}]"#, "outputs[0].to"),
+    ] {
+        let error = refusal(&command(fields));
+        assert_eq!(error.path, path, "{fields}: {error}");
+        let told = error.to_string();
+        assert!(told.contains("sink") || told.contains("where no container stands"), "{told}");
+    }
+    let error = refusal(&command(r#""type":"received","lines":[{"batch":"M"}],"to":"sink:loss""#));
+    let told = "is a sink, where nothing lies; name a place, and tell what left the book with \"disposed\"";
+    assert!(error.to_string().contains(told), "{error}");
+    for fields in [
+        r#""type":"received","lines":[{"batch":"M"}],"to":"vessel:V""#,
+        r#""type":"received","lines":[{"batch":"M"}],"by":"C","to":"party:C""#,
+        r#""type":"moved","lines":[{"batch":"M","from":"transit:SH"}],"to":"container:K""#,
+        r#""type":"disposed","lines":[{"batch":"M","from":"party:C"}],"sink":"destroyed""#,
+        r#""type":"counted","lines":[{"batch":"M"}],"at":"unplaced""#,
+    ] {
+        parse_command(&command(fields)).unwrap_or_else(|error| panic!("{fields}: {error}"));
     }
 }
 

@@ -100,7 +100,7 @@ proptest! {
     }
 
     #[test]
-    fn equal_content_and_only_that_has_the_same_hash(left in wire_any::command(), right in wire_any::command()) {
+    fn equal_content_and_only_that_has_the_same_hash(left in wire_any::readable_command(), right in wire_any::readable_command()) {
         let mut keys = MemoryKeys::default();
         let sealer = Sealer::new(&mut keys).expect("a sealer");
         let again = parse_command(&print_command(&left)).expect("reads back");

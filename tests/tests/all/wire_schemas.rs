@@ -60,6 +60,10 @@ fn every_type_of_command_has_an_example_that_schema_and_program_accept() {
 fn schema_and_program_refuse_the_same_mistakes() {
     let schemas = generated("commands");
     type Edit = Box<dyn Fn(&mut Value)>;
+    const RUN: [&str; 6] = ["inputs", "outputs", "losses", "mapping", "hold_up_micros", "completed"];
+    let without = |fields: &'static [&'static str]| -> Edit {
+        Box::new(move |v| v.as_object_mut().expect("an object").retain(|field, _| !fields.contains(&field.as_str())))
+    };
     let edits: Vec<(&str, &str, Edit)> = vec![
         ("unknown field", "received", Box::new(|v| v["quality"] = json!("good"))),
         ("unknown field of a line", "received", Box::new(|v| v["lines"][0]["uom"] = json!("KGM"))),
@@ -81,6 +85,17 @@ fn schema_and_program_refuse_the_same_mistakes() {
         ("other type", "received", Box::new(|v| v["type"] = json!("teleported"))),
         ("negative sequence", "received", Box::new(|v| v["sequence"] = json!(-1))),
         ("no lines", "moved", Box::new(|v| v["lines"] = json!([]))),
+        ("nothing received", "received", without(&["lines", "containers", "shipment"])),
+        ("empty lists", "packed", Box::new(|v| (v["lines"], v["containers"]) = (json!([]), json!([])))),
+        ("nothing shipped", "shipped", without(&["lines", "containers"])),
+        ("nothing delivered", "delivered", without(&["lines", "containers", "shipment"])),
+        ("nothing returned", "returned", without(&["lines", "containers"])),
+        ("nothing seen", "seen", without(&["lines", "containers"])),
+        ("a run of nothing", "produced", without(&RUN)),
+        ("a merge of nothing", "merged", without(&RUN)),
+        ("into a sink", "received", Box::new(|v| v["to"] = json!("sink:loss"))),
+        ("out of a sink", "moved", Box::new(|v| v["lines"][0]["from"] = json!("sink:loss"))),
+        ("second 60", "received", Box::new(|v| v["occurred_at"] = json!("2026-03-01T08:00:60Z"))),
         ("both targets", "released", Box::new(|v| v["batch"] = json!("K1"))),
         ("no target", "released", Box::new(|v| drop(v.as_object_mut().expect("an object").remove("hold")))),
         ("unknown sink", "disposed", Box::new(|v| v["sink"] = json!("hole"))),

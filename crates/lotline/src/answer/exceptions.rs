@@ -1,10 +1,11 @@
 //! Open and settled discrepancies.
 
+use lotline_domain::book::FactIx;
 use lotline_domain::command::{Amount as DomainAmount, Body, Rule};
 use lotline_domain::settle::{Exception, ExceptionKind};
 use lotline_domain::time::Instant;
 use lotline_ledger::Reader;
-use lotline_projections::{self as engine, Question};
+use lotline_projections::{self as engine, Competing, Question};
 use lotline_wire::answer::{Amount, ExceptionRow, ExceptionState, Exceptions, instant};
 use lotline_wire::payload;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
@@ -32,16 +33,22 @@ pub fn answer(question: &Question<'_>, within: &Within, reader: &Reader) -> Resu
 /// A discrepancy in the answer's form.
 pub(crate) fn row(question: &Question<'_>, found: &Exception, within: &Within) -> ExceptionRow {
     let book = question.book();
-    let amount = found.amount.zip(found.batch).map(|(amount, batch)| {
+    let run = engine::run_of_exception(question, found);
+    let of_batch = found.amount.zip(found.batch).map(|(amount, batch)| {
         let settled = question.settlement(batch);
-        Amount::from(DomainAmount { value: settled.measure.value(amount), unit: settled.measure.base })
+        DomainAmount { value: settled.measure.value(amount), unit: settled.measure.base }
     });
+    let amount = of_batch.or(run.as_ref().and_then(|(_, amount)| *amount)).map(Amount::from);
     let named = found.batch.map(|batch| book.batch(batch).to_string());
-    let place = found.place.map(|place| book.place(place).to_string());
+    let of_run = || run.as_ref().map(|(run, _)| format!("run:{}", book.run(*run)));
+    let place = found.place.map(|place| book.place(place).to_string()).or_else(of_run);
     ExceptionRow {
         kind: found.kind.words().to_owned(),
         batch: found.batch.map(|ix| batch(book, ix)),
-        detail: detail(found.kind, named.as_deref(), place.as_deref(), amount.as_ref()),
+        detail: match found.kind {
+            ExceptionKind::CompetingCorrections => competing(question, found),
+            kind => detail(kind, named.as_deref(), place.as_deref(), amount.as_ref()),
+        },
         place,
         cause: book.event_id_text(found.cause).to_owned(),
         at: instant(Instant(found.at)),
@@ -53,8 +60,29 @@ pub(crate) fn row(question: &Question<'_>, found: &Exception, within: &Within) -
     }
 }
 
+/// Which corrections compete, and for what.
+fn competing(question: &Question<'_>, found: &Exception) -> String {
+    let id = |fact: &FactIx| question.book().event_id_text(*fact);
+    let ids = |facts: &[FactIx]| facts.iter().map(id).collect::<Vec<_>>().join(", ");
+    match engine::competing(question, found.cause) {
+        Competing::Rivals { target, rivals } => format!(
+            "the corrections {} of one fact, {}, compete; the latest, {}, holds",
+            ids(&rivals),
+            id(&target),
+            id(&found.cause)
+        ),
+        Competing::Circle(circle) if circle.len() == 1 => {
+            format!("the correction {} corrects itself: it has no effect", ids(&circle))
+        }
+        Competing::Circle(circle) => {
+            format!("the corrections {} correct each other in a circle: none of them has an effect", ids(&circle))
+        }
+    }
+}
+
 fn detail(kind: ExceptionKind, batch: Option<&str>, place: Option<&str>, amount: Option<&Amount>) -> String {
     let batch = batch.unwrap_or("it");
+    let run = place.unwrap_or("the run");
     let at = place.map_or_else(String::new, |place| format!(" at {place}"));
     let much = amount.map_or_else(|| "some".to_owned(), quantity);
     match kind {
@@ -65,14 +93,14 @@ fn detail(kind: ExceptionKind, batch: Option<&str>, place: Option<&str>, amount:
         ExceptionKind::CountDiffers => format!("the count of {batch}{at} differs from the book by {much}"),
         ExceptionKind::ReturnedNeverSent => format!("{much} of {batch} came back{at} that had never been sent there"),
         ExceptionKind::Conflict => "an id was used again with other content; the first stands".to_owned(),
-        ExceptionKind::CompetingCorrections => {
-            "several corrections of one fact compete; the latest one holds".to_owned()
-        }
+        ExceptionKind::CompetingCorrections => "corrections compete".to_owned(),
         ExceptionKind::CorrectionOfUnknown => "it corrects a fact that is not known".to_owned(),
         ExceptionKind::SuspectedDuplicate => format!("looks like another record of the same delivery of {batch}"),
-        ExceptionKind::RunLostMass => "less came out of the run than went in, and no loss explains it".to_owned(),
-        ExceptionKind::RunGainedMass => "more came out of the run than went in".to_owned(),
-        ExceptionKind::NoWindow => format!("no time window for {batch} in a run that gives some"),
+        ExceptionKind::RunLostMass => {
+            format!("{much} less came out of {run} than went in, and no loss explains it")
+        }
+        ExceptionKind::RunGainedMass => format!("{much} more came out of {run} than went in"),
+        ExceptionKind::NoWindow => format!("no time window for {batch} in {run}, which gives some"),
         ExceptionKind::VesselOverdrawn => format!("more was drawn{at} than was in it"),
         ExceptionKind::VesselDrawnBeforeFilled => format!("drawn{at} before what it was drawn from was filled in"),
         ExceptionKind::VesselHasLess => format!("the vessel's model has less of {batch}{at} than a record names"),

@@ -43,7 +43,7 @@ impl Subject {
         match Place::parse(text) {
             Ok(place @ (Place::Container(_) | Place::Vessel(_) | Place::Transit(_))) => Ok(Self::Place(place)),
             _ => {
-                let batch: BatchIx = named::batch(text, book, known)?;
+                let batch: BatchIx = named::any_batch(text, book, known)?;
                 Ok(Self::Batch(book.batch(batch)))
             }
         }

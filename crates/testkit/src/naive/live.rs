@@ -52,6 +52,11 @@ pub fn live(events: &[(u64, Event)], known: u64) -> (Vec<Live>, BTreeSet<Discrep
             // CHOICE: the causing fact is the correction that wins.
             exceptions.insert(exception("competing corrections", &winner.id));
         }
+        // CHOICE: one exception for a cycle, caused by the correction of it that would win.
+        if let Some(latest) = corrections.cycle(event).into_iter().max_by_key(|one| (one.occurred_at.instant, &one.id))
+        {
+            exceptions.insert(exception("competing corrections", &latest.id));
+        }
         match &event.fact {
             Fact::Corrected { target, .. } if !by_id.contains_key(target) => {
                 if corrections.is_live(event) {
@@ -136,6 +141,22 @@ impl<'a> Corrections<'a> {
         // A replacement is never itself a correction.
         let plain = !matches!(fact, Fact::Corrected { .. });
         plain.then(|| Live { id: winner.id.clone(), occurred_at, sequence: winner.sequence, fact: fact.clone() })
+    }
+
+    /// The corrections of the cycle that one is in; none if it is in no cycle.
+    fn cycle(&self, member: &'a Event) -> Vec<&'a Event> {
+        let mut cycle = Vec::new();
+        if self.in_cycle(&member.id) {
+            let mut at = &member.id;
+            loop {
+                cycle.extend(self.of.values().flatten().find(|event| event.id == *at).copied());
+                at = self.target[at];
+                if *at == member.id {
+                    break;
+                }
+            }
+        }
+        cycle
     }
 
     /// Each correction has one target: following them from a member of a cycle comes back to it.

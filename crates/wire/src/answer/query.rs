@@ -70,7 +70,7 @@ pub struct OnHandRow {
     pub batch: Batch,
     /// Where it is; for goods in a container where that stands.
     pub place: String,
-    /// The container that it is in.
+    /// The container that it is in, by its bare id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
     /// Seen from the walls.
@@ -272,7 +272,7 @@ pub struct RecallRow {
     pub batch: Option<Batch>,
     /// Where it is; for goods in a container where that stands; for a run `run:` and its name.
     pub place: String,
-    /// The container that it is in.
+    /// The container that it is in, by its bare id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
     /// Seen from the walls.
@@ -367,7 +367,7 @@ pub struct ExceptionRow {
     /// The batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<Batch>,
-    /// The place.
+    /// The place; for a run `run:` and its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
     /// The event that caused it.

@@ -8,6 +8,7 @@ use lotline_domain::id::{BatchRef, ContainerId, LocationId, Place, SourceId};
 use lotline_domain::quantity::Stated;
 use serde_json::value::RawValue;
 
+use super::check::makes_sense;
 use super::facts::{
     Adjusted, ContainerEmptied, ContainerMoved, Corrected, CorrectionForm, Counted, Delivered, Disposed, FactForm,
     FactorDefined, Held, InputForm, ItemDefined, Labelled, LineForm, LossForm, Merged, Moved, Noted, OutputForm,
@@ -35,6 +36,12 @@ struct RunParts {
 impl FactForm {
     /// The fact. `source` is whose run names are meant; `depth` counts corrections around it.
     pub(super) fn into_fact(self, source: &SourceId, depth: u8) -> Result<Fact, CommandError> {
+        let fact = self.told(source, depth)?;
+        makes_sense(&fact)?;
+        Ok(fact)
+    }
+
+    fn told(self, source: &SourceId, depth: u8) -> Result<Fact, CommandError> {
         Ok(match self {
             Self::Received(form) => Fact::Received {
                 lines: lines(form.lines),

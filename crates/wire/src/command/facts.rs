@@ -6,6 +6,7 @@ use lotline_domain::id::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::form::{
@@ -132,6 +133,17 @@ pub(crate) enum CorrectionForm {
 #[schemars(inline)]
 struct TypeWord(#[allow(dead_code, reason = "read before, and kept so that it is a known field")] String);
 
+/// Alternatives of a schema: at least one of these fields says something.
+fn some_of(fields: &[&str]) -> Vec<serde_json::Value> {
+    let says = |field: &str| match field {
+        "shipment" => json!({"type": "string"}),
+        "hold_up_micros" => json!({"type": "integer", "not": {"const": 0}}),
+        "completed" => json!({"const": true}),
+        _ => json!({"type": "array", "minItems": 1}),
+    };
+    fields.iter().map(|field| json!({"required": [field], "properties": {*field: says(field)}})).collect()
+}
+
 macro_rules! facts {
     ($(
         $(#[$doc:meta])*
@@ -250,6 +262,7 @@ macro_rules! facts {
 
 facts! {
     /// Goods came in.
+    #[schemars(extend("anyOf" = some_of(&["lines", "containers", "shipment"])))]
     "received" Received / ReceivedCommand {
         /// How much of what.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -270,6 +283,7 @@ facts! {
         to: PlaceText,
     }
     /// Goods became other goods: a run, or a part of one.
+    #[schemars(extend("anyOf" = some_of(&["inputs", "outputs", "losses", "mapping", "hold_up_micros", "completed"])))]
     "produced" Produced / ProducedCommand {
         /// The run.
         run: RunForm,
@@ -296,6 +310,7 @@ facts! {
         at: Option<Named<LocationId>>,
     }
     /// One batch became several of the same goods.
+    #[schemars(extend("anyOf" = some_of(&["inputs", "outputs", "losses", "mapping", "hold_up_micros", "completed"])))]
     "split" Split / SplitCommand {
         /// The run.
         run: RunForm,
@@ -322,6 +337,7 @@ facts! {
         at: Option<Named<LocationId>>,
     }
     /// Several batches became one.
+    #[schemars(extend("anyOf" = some_of(&["inputs", "outputs", "losses", "mapping", "hold_up_micros", "completed"])))]
     "merged" Merged / MergedCommand {
         /// The run.
         run: RunForm,
@@ -348,6 +364,7 @@ facts! {
         at: Option<Named<LocationId>>,
     }
     /// The same goods under a new batch, packed otherwise.
+    #[schemars(extend("anyOf" = some_of(&["inputs", "outputs", "losses", "mapping", "hold_up_micros", "completed"])))]
     "repacked" Repacked / RepackedCommand {
         /// The run.
         run: RunForm,
@@ -381,6 +398,7 @@ facts! {
         to: PlaceText,
     }
     /// Goods or containers were put into a container.
+    #[schemars(extend("anyOf" = some_of(&["lines", "containers"])))]
     "packed" Packed / PackedCommand {
         /// Into which.
         container: Named<ContainerId>,
@@ -421,6 +439,7 @@ facts! {
         container: Named<ContainerId>,
     }
     /// Goods left on a shipment.
+    #[schemars(extend("anyOf" = some_of(&["lines", "containers"])))]
     "shipped" Shipped / ShippedCommand {
         /// The shipment.
         shipment: Named<ShipmentId>,
@@ -435,6 +454,7 @@ facts! {
         containers: Vec<Named<ContainerId>>,
     }
     /// Goods arrived at a party; nothing named means the whole shipment.
+    #[schemars(extend("anyOf" = some_of(&["lines", "containers", "shipment"])))]
     "delivered" Delivered / DeliveredCommand {
         /// The shipment.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -449,6 +469,7 @@ facts! {
         containers: Vec<Named<ContainerId>>,
     }
     /// Goods came back from a party.
+    #[schemars(extend("anyOf" = some_of(&["lines", "containers"])))]
     "returned" Returned / ReturnedCommand {
         /// Who gave them back.
         from: Named<PartyId>,
@@ -462,6 +483,7 @@ facts! {
         to: PlaceText,
     }
     /// Goods were seen at a place; nobody says that they moved.
+    #[schemars(extend("anyOf" = some_of(&["lines", "containers"])))]
     "seen" Seen / SeenCommand {
         /// How much of what.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]

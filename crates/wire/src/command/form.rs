@@ -1,29 +1,29 @@
 //! The small forms: names, places, batches, quantities, times. Each reads strictly, prints canonically,
 //! and describes itself as JSON Schema.
 
+mod quantity;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-use chrono::DateTime;
 use lotline_domain::command::Mode;
 use lotline_domain::fact::{Destination, MixModel};
 use lotline_domain::id::{
     BatchCode, BatchId, BatchRef, ContainerId, Generation, ItemId, LocationId, NAME_MAX, PartyId, Place, RunId,
     RunName, ShipmentId, Sink, SourceId, VesselId,
 };
-use lotline_domain::quantity::{Difference, Stated, parse_decimal};
-use lotline_domain::time::{Instant, OccurredAt};
+use lotline_domain::time::{Instant, OccurredAt, Precision, TimeError};
 use lotline_domain::unit::Unit;
-use rust_decimal::Decimal;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde::ser::{SerializeStruct, Serializer};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use crate::names::Name;
+
+pub(crate) use quantity::{DifferenceForm, QuantityForm};
 
 /// A form that is a JSON string.
 pub(crate) trait Word: Sized {
@@ -174,7 +174,7 @@ impl<T: Placed> Word for Named<T> {
         if !reads_as_place(text) {
             return Text::read(text).map(|Text(name)| Self(name));
         }
-        let place = PlaceText::read(text)?.0;
+        let place = Place::parse(text).map_err(|error| error.to_string())?;
         T::out_of(place)
             .map(Self)
             .ok_or_else(|| format!("{text:?} is another kind of place; a {} belongs here", T::WHAT))
@@ -199,7 +199,8 @@ impl<T: Placed> Word for Named<T> {
     }
 }
 
-/// Any place.
+/// Any place where goods can lie: a sink is none. What leaves the book is told by `disposed`, or as a loss of a
+/// run, and nothing is taken, seen, counted or held where nothing lies.
 #[derive(Debug, Clone)]
 pub(crate) struct PlaceText(pub(crate) Place);
 
@@ -207,7 +208,15 @@ impl Word for PlaceText {
     const WHAT: &'static str = "place, such as \"dock-1\", \"vessel:S1\", \"container:SSCC1\" or \"party:C1\"";
 
     fn read(text: &str) -> Result<Self, String> {
-        Place::parse(text).map(Self).map_err(|error| error.to_string())
+        match Place::parse(text) {
+            Ok(Place::Sink(sink)) => Err(format!(
+                "{text:?} is a sink, where nothing lies; name a place, and tell what left the book with \"disposed\" \
+                 and \"sink\":\"{}\", or as a loss of its run",
+                sink.word()
+            )),
+            Ok(place) => Ok(Self(place)),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     fn print(&self) -> Cow<'_, str> {
@@ -222,8 +231,8 @@ impl Word for PlaceText {
             "type": "string",
             "minLength": 1,
             "maxLength": NAME_MAX + "container:".len(),
-            "pattern": "^((location|vessel|container|transit|party):\\S|sink:(consumed|loss|sample|destroyed|adjustment|unexplained)$|(?!(location|vessel|container|transit|party|sink):)\\S)",
-            "description": "A place: a location by its bare name (or location:NAME), vessel:NAME, container:NAME, transit:SHIPMENT, party:NAME, sink:WORD, or unplaced.",
+            "pattern": "^((location|vessel|container|transit|party):\\S|(?!(location|vessel|container|transit|party|sink):)\\S)",
+            "description": "A place: a location by its bare name (or location:NAME), vessel:NAME, container:NAME, transit:SHIPMENT, party:NAME, or unplaced. No sink: nothing lies there.",
         })
     }
 }
@@ -236,7 +245,7 @@ impl Word for DestinationText {
     const WHAT: &'static str = "destination, such as \"party:C1\" or \"site-2\"";
 
     fn read(text: &str) -> Result<Self, String> {
-        match PlaceText::read(text)?.0 {
+        match Place::parse(text).map_err(|error| error.to_string())? {
             Place::Party(id) => Ok(Self(Destination::Party(id))),
             Place::Location(id) => Ok(Self(Destination::Location(id))),
             _ => Err(format!("{text:?} is no destination: a shipment goes to a party (party:NAME) or a location")),
@@ -280,8 +289,8 @@ impl Word for TimeText {
     fn schema() -> Schema {
         json_schema!({
             "type": "string",
-            "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})|(Z|[+-][0-9]{2}:?[0-9]{2}))$",
-            "description": "RFC 3339 with its offset (2026-03-01T08:00:00+01:00), or a local day with its offset (2026-03-01+01:00). Microseconds at most; finer digits are cut.",
+            "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ][0-9]{2}:[0-9]{2}:[0-5][0-9](\\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})|(Z|[+-][0-9]{2}:?[0-9]{2}))$",
+            "description": "RFC 3339 with its offset (2026-03-01T08:00:00+01:00), or a local day with its offset (2026-03-01+01:00). Microseconds at most; finer digits are cut. A second 60 is refused: leap seconds are not counted.",
         })
     }
 }
@@ -294,9 +303,14 @@ impl Word for InstantText {
     const WHAT: &'static str = "time with its offset, such as \"2026-03-01T07:00:00Z\"";
 
     fn read(text: &str) -> Result<Self, String> {
-        DateTime::parse_from_rfc3339(text)
-            .map(|at| Self(Instant(at.timestamp_micros())))
-            .map_err(|_| format!("{text:?} is not a time with its offset, such as 2026-03-01T07:00:00Z"))
+        match OccurredAt::parse(text) {
+            Ok(OccurredAt { instant, precision: Precision::Instant, .. }) => Ok(Self(instant)),
+            Ok(_) => Err(format!("{text:?} is a day, and a time is needed, such as 2026-03-01T07:00:00Z")),
+            Err(TimeError::Form(_)) => {
+                Err(format!("{text:?} is not a time with its offset, such as 2026-03-01T07:00:00Z"))
+            }
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     fn print(&self) -> Cow<'_, str> {
@@ -306,8 +320,8 @@ impl Word for InstantText {
     fn schema() -> Schema {
         json_schema!({
             "type": "string",
-            "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$",
-            "description": "RFC 3339 with its offset.",
+            "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-5][0-9](\\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$",
+            "description": "RFC 3339 with its offset. A second 60 is refused: leap seconds are not counted.",
         })
     }
 }
@@ -680,108 +694,4 @@ impl JsonSchema for RunForm {
             "anyOf": [generator.subschema_for::<RunFields>(), Text::<RunName>::schema()],
         })
     }
-}
-
-/// An exact decimal: a JSON number, or the same digits in a string. Never a float on its way.
-#[derive(Debug, Clone, Copy)]
-struct Digits(Decimal);
-
-const DIGITS: &str = "a decimal number, such as \"12.5\" or 12.5";
-
-/// The grammar of a JSON number.
-fn is_number(text: &str) -> bool {
-    let text = text.strip_prefix('-').unwrap_or(text);
-    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (mantissa, Some(exponent.strip_prefix(['+', '-']).unwrap_or(exponent))),
-        None => (text, None),
-    };
-    let (whole, fraction) = match mantissa.split_once('.') {
-        Some((whole, fraction)) => (whole, Some(fraction)),
-        None => (mantissa, None),
-    };
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    digits(whole)
-        && (whole == "0" || !whole.starts_with('0'))
-        && fraction.is_none_or(digits)
-        && exponent.is_none_or(digits)
-}
-
-impl<'de> Deserialize<'de> for Digits {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let raw = <&RawValue>::deserialize(from)?.get();
-        let inner = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-        let text = inner.unwrap_or(raw);
-        if !is_number(text) {
-            return Err(D::Error::custom(format!("{raw} is not {DIGITS}")));
-        }
-        parse_decimal(text).map(Self).map_err(D::Error::custom)
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct QuantityFields {
-    value: Digits,
-    unit: UnitText,
-}
-
-/// A quantity as stated, zero or more.
-#[derive(Debug, Clone)]
-pub(crate) struct QuantityForm(pub(crate) Stated);
-
-/// A signed difference.
-#[derive(Debug, Clone)]
-pub(crate) struct DifferenceForm(pub(crate) Difference);
-
-fn print_quantity<S: Serializer>(to: S, value: Decimal, unit: Unit) -> Result<S::Ok, S::Error> {
-    let mut fields = to.serialize_struct("quantity", 2)?;
-    fields.serialize_field("value", &value.to_string())?;
-    fields.serialize_field("unit", unit.as_str())?;
-    fields.end()
-}
-
-fn quantity_schema(sign: &str, bound: Schema, what: &str) -> Schema {
-    let pattern = format!("^{sign}(0|[1-9][0-9]*)(\\.[0-9]+)?([eE][+-]?[0-9]+)?$");
-    json_schema!({
-        "type": "object",
-        "description": format!("{what}: an exact decimal with at most 15 digits before and 9 behind the point, as a string or a number, and its unit."),
-        "properties": {
-            "value": {"anyOf": [{"type": "string", "pattern": pattern}, bound]},
-            "unit": UnitText::schema(),
-        },
-        "required": ["value", "unit"],
-        "additionalProperties": false,
-    })
-}
-
-macro_rules! quantities {
-    ($($form:ident, $inner:ident, $name:literal, $sign:literal, $bound:tt, $what:literal;)+) => {$(
-        impl<'de> Deserialize<'de> for $form {
-            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                let Object(fields) = Object::<QuantityFields>::deserialize(from)?;
-                $inner::new(fields.value.0, fields.unit.0).map(Self).map_err(D::Error::custom)
-            }
-        }
-
-        impl Serialize for $form {
-            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-                print_quantity(to, self.0.value(), self.0.unit())
-            }
-        }
-
-        impl JsonSchema for $form {
-            fn schema_name() -> Cow<'static, str> {
-                Cow::Borrowed($name)
-            }
-
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                quantity_schema($sign, json_schema!($bound), $what)
-            }
-        }
-    )+};
-}
-
-quantities! {
-    QuantityForm, Stated, "quantity", "", {"type": "number", "minimum": 0}, "A quantity, zero or more";
-    DifferenceForm, Difference, "difference", "-?", {"type": "number"}, "A signed difference";
 }
