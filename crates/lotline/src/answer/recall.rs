@@ -41,7 +41,7 @@ pub fn answer(question: &Question<'_>, within: &Within, scope: &engine::Scope, c
         asked: within.asked.clone(),
         suspects: scope.suspects.iter().map(|suspect| batch(book, *suspect)).collect(),
         clean_grade: clean_grade.into(),
-        rows: scope.rows.iter().map(|found| row(question, found, within)).collect(),
+        rows: scope.rows.iter().map(|found| row(question, found, &scope.suspects, within)).collect(),
         totals,
         said,
     }
@@ -72,7 +72,7 @@ fn not_convertible(question: &Question<'_>, scope: &engine::Scope) -> Option<Sai
     })
 }
 
-fn row(question: &Question<'_>, row: &engine::ScopeRow, within: &Within) -> RecallRow {
+fn row(question: &Question<'_>, row: &engine::ScopeRow, suspects: &[BatchIx], within: &Within) -> RecallRow {
     let book = question.book();
     let container = row.slice.filter(|slice| book.place_kind(*slice) == PlaceKind::Container);
     RecallRow {
@@ -90,7 +90,7 @@ fn row(question: &Question<'_>, row: &engine::ScopeRow, within: &Within) -> Reca
         ever_received: row.ever.as_ref().map(Amount::from),
         net: row.net.as_ref().map(Amount::from),
         content: content(&row.content),
-        why: why(question, row),
+        why: why(question, row, suspects),
         cleared_at: row.cleared_at.and_then(moment),
         as_of: within.as_of(),
         as_known_at: within.known(),
@@ -117,10 +117,16 @@ fn content(content: &engine::Content) -> Content {
 }
 
 /// The steps of the path, in words.
-fn why(question: &Question<'_>, row: &engine::ScopeRow) -> Vec<String> {
+fn why(question: &Question<'_>, row: &engine::ScopeRow, suspects: &[BatchIx]) -> Vec<String> {
     let book = question.book();
     if let (true, Some(batch)) = (row.why.is_empty(), row.batch) {
-        return vec![format!("{} is suspected itself", book.batch(batch))];
+        let named = book.batch(batch);
+        return vec![match suspects.contains(&batch) {
+            true => format!("{named} is suspected itself"),
+            false => {
+                format!("a record names a code alone that fits {named} and a suspect: nobody knows which was meant")
+            }
+        }];
     }
     row.why
         .iter()
