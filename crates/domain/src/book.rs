@@ -95,6 +95,8 @@ pub struct Book {
     holds: Vec<DeedIx>,
     master: Vec<DeedIx>,
     labels: Vec<DeedIx>,
+    /// Which batches were counted at a place; one more for each count.
+    counted: FxHashMap<PlaceIx, Vec<BatchIx>>,
     conflicts: Vec<ConflictRow>,
     /// Batches by code: the last one of each code, and for each batch the one before it.
     last_of_code: Vec<u32>,
@@ -332,6 +334,7 @@ impl Book {
                 let at = self.place_ix(at);
                 let deed = Deed::Count { batch, at, quantity: *quantity, second: *second };
                 self.batch_deed(fact, *leg, batch, deed);
+                self.counted.entry(at).or_default().push(batch);
             }
             Effect::RunTold { run, kind, completed, mapping, hold_up_micros, losses } => {
                 let run = self.run_ix(run);

@@ -278,6 +278,7 @@ impl Book {
             holds: deed_chains.holds,
             master: deed_chains.master,
             labels: deed_chains.labels,
+            counted: deed_chains.counted,
             conflicts: parts.conflicts,
             without_statuses: parts.without_statuses,
             head: parts.head,
@@ -363,6 +364,7 @@ struct DeedChains {
     holds: Vec<DeedIx>,
     master: Vec<DeedIx>,
     labels: Vec<DeedIx>,
+    counted: FxHashMap<PlaceIx, Vec<BatchIx>>,
 }
 
 impl DeedChains {
@@ -392,6 +394,7 @@ impl DeedChains {
                     chains.holds.push(DeedIx(at))
                 }
                 Deed::Label { .. } => chains.labels.push(DeedIx(at)),
+                Deed::Count { batch, at, .. } => chains.counted.entry(at).or_default().push(batch),
                 _ => {}
             }
             chains.next.push(next);

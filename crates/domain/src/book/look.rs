@@ -197,6 +197,11 @@ impl Book {
         chain(self.place_deeds.get(place.0), &self.next_deed).map(DeedIx)
     }
 
+    /// The batches that facts, in force or not, counted at a place; some several times.
+    pub fn counted_at(&self, place: PlaceIx) -> impl Iterator<Item = BatchIx> + '_ {
+        self.counted.get(&place).into_iter().flatten().copied()
+    }
+
     /// The reports of a run, latest recorded first.
     pub fn deeds_of_run(&self, run: RunIx) -> impl Iterator<Item = DeedIx> + '_ {
         chain(self.run_deeds.get(run.0), &self.next_deed).map(DeedIx)

@@ -323,6 +323,8 @@ pub(super) fn contents(settler: &Settler<'_>, place: PlaceIx, instant: i64) -> V
                 found.insert((settler.resolve(row.batch), at));
             }
         }
+        // What is only known by a count.
+        found.extend(book.counted_at(at).map(|batch| (settler.resolve(batch), at)));
         // What was taken out of a container beside it lies where that stands, and no stated flow names it.
         for flow in book.flows_from(EndKind::Place(at)) {
             let row = book.stated(flow);

@@ -1,6 +1,6 @@
 //! Containers that are packed again while they hold what they carried outside (ruling 28).
 
-use crate::book::{BatchIx, Deed, EndKind, PlaceIx, PlaceKind};
+use crate::book::{BatchIx, EndKind, PlaceIx, PlaceKind};
 
 use super::crossing::{Changes, Unknown};
 use super::{Exception, ExceptionKind, Key, Settler};
@@ -23,11 +23,8 @@ impl Settler<'_> {
             let key = self.key(row.fact, row.phase, row.leg);
             let Some(carried) = self.last_outside(container, key) else { continue };
             let flows = self.book.flows_to(EndKind::Place(container)).map(|flow| self.book.stated(flow).batch);
-            let counted = self.book.deeds_of_place(container).filter_map(|deed| match self.book.deed_row(deed).deed {
-                Deed::Count { batch, .. } => Some(batch),
-                _ => None,
-            });
-            let mut others: Vec<BatchIx> = flows.chain(counted).map(|batch| self.resolve(batch)).collect();
+            let mut others: Vec<BatchIx> =
+                flows.chain(self.book.counted_at(container)).map(|batch| self.resolve(batch)).collect();
             others.sort_unstable();
             others.dedup();
             let holds = |other: BatchIx| {

@@ -3,6 +3,7 @@
 use rustc_hash::FxHashMap;
 
 use crate::book::{BatchIx, Deed, DeedIx, EndKind, FactIx, FlowIx, PlaceIx, PlaceKind};
+use crate::effect::Phase;
 
 use super::candidates::{Said, Taken};
 use super::measure::Statement;
@@ -29,6 +30,8 @@ pub(super) struct State {
     pub(super) open_unknown: bool,
     unknown: bool,
     assumed: bool,
+    /// A count said something of it, be it that nothing was there.
+    counted: bool,
     /// Since when its book is doubtful.
     disturbed: Option<i64>,
     /// Taken, not there, and not repaid.
@@ -57,6 +60,7 @@ impl State {
             open_unknown: false,
             unknown: false,
             assumed: false,
+            counted: false,
             disturbed: None,
             owed: 0,
             negative_since: None,
@@ -661,6 +665,7 @@ impl<'s, 'b> Sweep<'s, 'b> {
             return;
         }
         let at = self.slice(place);
+        self.slices[at].counted = true;
         if self.slices[at].open_unknown {
             self.set_unknown(cause, place, counted);
             self.is_known(cause, at);
@@ -699,7 +704,10 @@ impl<'s, 'b> Sweep<'s, 'b> {
                 // What repays is noted right behind its flow.
                 picked = flow.mark == Mark::Assumed || (picked && flow.mark == Mark::Repays);
                 let Node::Place(to) = flow.to else { continue };
+                // What is drawn is made, also where it has the name of what went in.
+                let drawn = flow.stated.is_some_and(|stated| self.settler.book.stated(stated).phase == Phase::Draw);
                 let follows = match flow.from {
+                    Node::Place(from) if drawn && self.kind(from) == PlaceKind::Vessel => false,
                     Node::Place(from) => since.get(&from).is_some_and(|since| *since <= flow.latest),
                     _ => false,
                 };
@@ -736,7 +744,7 @@ impl<'s, 'b> Sweep<'s, 'b> {
             }
             state.close_instant();
             // A move onto itself looks at a slice, and leaves nothing there.
-            let looked_at = state.balance == 0 && !state.unknown && state.first_in == i64::MAX;
+            let looked_at = state.balance == 0 && !state.unknown && !state.counted && state.first_in == i64::MAX;
             if looked_at && state.disturbed.is_none() && state.zeros.is_empty() {
                 continue;
             }
