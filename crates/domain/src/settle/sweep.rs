@@ -95,6 +95,10 @@ impl State {
     }
 
     fn close_instant(&mut self) {
+        // What is short for no longer than an instant is not short.
+        if self.balance < 0 {
+            self.disturb(self.instant);
+        }
         if self.balance <= 0 && !self.unknown && self.filled {
             self.zeros.push(self.instant);
             self.filled = false;
@@ -518,7 +522,6 @@ impl<'s, 'b> Sweep<'s, 'b> {
         if state.open_unknown || amount <= had {
             return;
         }
-        state.disturb(at);
         let short = amount - had;
         state.owed += short;
         state.shortages.push(Want { at, latest, fact, stated: None, amount: Some(short) });
