@@ -13,7 +13,7 @@ use crate::engine;
 /// How many plants a law looks at; the long battery takes more.
 fn plants() -> u64 {
     let full = std::env::var_os("LOTLINE_FULL").is_some();
-    std::env::var("LOTLINE_PLANTS").ok().and_then(|n| n.parse().ok()).unwrap_or(if full { 20_000 } else { 400 })
+    std::env::var("LOTLINE_PLANTS").ok().and_then(|n| n.parse().ok()).unwrap_or(if full { 4_000 } else { 400 })
 }
 
 /// How many failing plants are shown before it stops.
