@@ -211,7 +211,7 @@ impl Contents {
 
     fn sweep_all(&mut self, question: &Question<'_>, batches: &[BatchIx]) {
         let mut queues: Vec<Queue> = batches
-            .into_iter()
+            .iter()
             .map(|&batch| Queue { batch, settled: question.settlement(batch), next: 0, ahead: FxHashSet::default() })
             .collect();
         let mut instants: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
