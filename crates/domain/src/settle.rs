@@ -26,7 +26,7 @@ use crate::time::CommitNo;
 use crate::unit::Unit;
 
 pub use self::crossing::{Crossing, Passage};
-pub use self::hold::{Covers, balance_at};
+pub use self::hold::{Covers, SliceHold, balance_at};
 pub(crate) use self::master::Master;
 pub use self::master::same_dimension;
 pub use self::measure::Measure;

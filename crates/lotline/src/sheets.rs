@@ -1,12 +1,12 @@
 //! Answers as rows and columns.
 
 use lotline_wire::answer::{
-    Batch, ContentTotal, ExceptionState, Exceptions, History, HistoryKind, OnHand, Recall, State, Tier, Trace,
-    TraceEdge,
+    Batch, ContentTotal, ExceptionState, Exceptions, History, HistoryKind, OnHand, OnHandRow, Recall, State, Tier,
+    Trace, TraceEdge,
 };
 
 use crate::answer::trace::words;
-use crate::print::{Sheet, Value, count, number, text};
+use crate::print::{Sheet, Value, count, number, quantity, text};
 
 /// A batch's name.
 pub fn name(batch: &Batch) -> String {
@@ -64,11 +64,24 @@ pub fn on_hand(answer: &OnHand) -> Vec<Sheet> {
             Value::maybe(row.container.as_ref()),
             state_word(row.state).into(),
             Value::amount(Some(&row.quantity)),
-            row.holds.join(", ").into(),
+            holds(row).into(),
             remarks.into(),
         ]);
     }
     vec![sheet]
+}
+
+/// Each hold; for one on a slice with how much of this is what it was set on.
+fn holds(row: &OnHandRow) -> String {
+    let of_it = |hold: &String| {
+        let held = row.held.iter().find(|held| held.hold == *hold)?;
+        let (min, max) = (&held.content.min, &held.content.max);
+        let most = quantity(max);
+        let much = if min == max { most } else { format!("{} to {most}", min.value) };
+        Some(format!("{hold} ({much} of it)"))
+    };
+    let holds = row.holds.iter().map(|hold| of_it(hold).unwrap_or_else(|| hold.clone()));
+    holds.collect::<Vec<_>>().join(", ")
 }
 
 /// Reached batches, and the steps.

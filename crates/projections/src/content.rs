@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use lotline_domain::book::{BatchIx, FlowIx, PlaceIx, PlaceKind, RunIx};
 use lotline_domain::command::Amount;
 use lotline_domain::quantity::Ratio;
-use lotline_domain::settle::{Contact, Mark, Node, RunLeg, Settled, Settlement, same_dimension};
+use lotline_domain::settle::{Contact, Fill, Mark, Node, RunLeg, Settled, Settlement, SliceHold, same_dimension};
 use lotline_domain::unit::Unit;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -66,6 +66,12 @@ impl Content {
         let share = |expected: Ratio| expected.mul(value)?.div(whole.value);
         let min = whole.value.sub(self.min).and_then(|clean| value.sub(clean)).unwrap_or(Ratio::ZERO);
         Self { min: min.max(Ratio::ZERO), expected: self.expected.and_then(share), max: self.max.min(value), ..any }
+    }
+
+    /// What of a quantity is of either of two, which may mean the same.
+    pub(crate) fn together(self, other: Self, there: Ratio) -> Self {
+        let max = self.max.add(other.max).unwrap_or(there).min(there);
+        Self { min: self.min.max(other.min), expected: None, max, ..self }
     }
 
     fn all_of(value: Ratio, unit: Unit) -> Self {
@@ -148,6 +154,10 @@ pub(crate) struct Contents {
     /// An input that comes after an output of its run was needed.
     looked_ahead: Cell<bool>,
     suspects: FxHashSet<BatchIx>,
+    /// Slices from a moment on instead: what was there then, and what came in at that very moment.
+    slice: Option<(BatchIx, PlaceIx, i64)>,
+    /// Slices that some of it may have come to in a way that no book tells.
+    linked: FxHashSet<(BatchIx, PlaceIx)>,
     reached: FxHashSet<BatchIx>,
 }
 
@@ -186,27 +196,54 @@ impl Contents {
         let mut batches: Vec<BatchIx> = trace.batches.keys().chain(&trace.starts).copied().collect();
         batches.sort_unstable();
         batches.dedup();
-        let reached = batches.iter().copied().collect();
-        let mut contents = Self {
+        let mut contents = Self::begun(&batches);
+        contents.suspects = suspects;
+        contents.swept(question, &batches);
+        contents
+    }
+
+    /// Sweeps the batches that a hold on a slice covers some of: what of each slice is what the hold was set on.
+    pub(crate) fn held(question: &Question<'_>, hold: &SliceHold) -> Self {
+        let mut contents = Self::begun(&hold.batches);
+        contents.slice = Some((hold.batch, hold.place, hold.from));
+        for batch in &hold.batches {
+            let settled = question.settlement(*batch);
+            let links = settled
+                .flows
+                .iter()
+                .filter(|flow| !flow.in_book())
+                .filter_map(|flow| if let Node::Place(to) = flow.to { Some(to) } else { None });
+            contents.linked.extend(links.map(|place| (*batch, place)));
+        }
+        contents.swept(question, &hold.batches);
+        contents
+    }
+
+    fn begun(batches: &[BatchIx]) -> Self {
+        Self {
             slices: FxHashMap::default(),
             flows: FxHashMap::default(),
             earlier: FxHashMap::default(),
             looked_ahead: Cell::new(false),
-            suspects,
-            reached,
-        };
+            suspects: FxHashSet::default(),
+            slice: None,
+            linked: FxHashSet::default(),
+            reached: batches.iter().copied().collect(),
+        }
+    }
+
+    fn swept(&mut self, question: &Question<'_>, batches: &[BatchIx]) {
         // Every input reaches every output of its run, also one that came out before (ruling 10): what is in such an
         // input is known once all was swept. Each sweep is sound, and the next one is at least as tight.
         for left in (0..SWEEPS_MAX).rev() {
-            contents.sweep_all(question, &batches);
-            if left == 0 || !contents.looked_ahead.get() || contents.flows == contents.earlier {
+            self.sweep_all(question, batches);
+            if left == 0 || !self.looked_ahead.get() || self.flows == self.earlier {
                 break;
             }
-            contents.earlier = std::mem::take(&mut contents.flows);
-            contents.slices.clear();
-            contents.looked_ahead.set(false);
+            self.earlier = std::mem::take(&mut self.flows);
+            self.slices.clear();
+            self.looked_ahead.set(false);
         }
-        contents
     }
 
     fn sweep_all(&mut self, question: &Question<'_>, batches: &[BatchIx]) {
@@ -223,10 +260,38 @@ impl Contents {
                 }
             }
         }
+        let mut waits = self.slice;
         for (instant, mut at) in instants {
+            if let Some((batch, place, _)) = waits.take_if(|(_, _, from)| *from <= instant) {
+                self.begin(batch, place);
+            }
             at.dedup();
             self.sweep(question, &mut queues, &at, instant);
         }
+        if let Some((batch, place, _)) = waits {
+            self.begin(batch, place);
+        }
+    }
+
+    /// All of what is in a slice is of the suspects.
+    fn begin(&mut self, batch: BatchIx, place: PlaceIx) {
+        if let Some(slice) = self.slices.get_mut(&(batch, place)) {
+            slice.part = Part::all(slice.balance.max(Ratio::ZERO));
+        }
+    }
+
+    /// Nothing is suspect yet.
+    fn is_before(&self, at: i64) -> bool {
+        self.slice.is_some_and(|(_, _, from)| at < from)
+    }
+
+    /// It comes into the suspect slice at the moment from which on that is suspect; into a vessel, whose book is of
+    /// fills, by then.
+    fn comes_in(&self, question: &Question<'_>, batch: BatchIx, flow: &Settled) -> bool {
+        self.slice.is_some_and(|(of, place, from)| {
+            let is_vessel = question.book().place_kind(place) == PlaceKind::Vessel;
+            of == batch && flow.to == Node::Place(place) && (flow.at == from || (is_vessel && flow.at < from))
+        })
     }
 
     /// All flows of one instant. What waits for another batch's goes later. Where all wait for each other, what leaves
@@ -360,20 +425,26 @@ impl Contents {
     ) {
         let Some(amount) = flow.amount else { return };
         let value = settled.measure.value(amount);
-        let part = if self.suspects.contains(&batch) {
+        let mut part = if self.suspects.contains(&batch) {
             Part::all(value)
+        } else if self.is_before(flow.at) {
+            self.move_out(settled, flow, value);
+            Part::NONE
         } else if forced {
             Part::any(value)
         } else {
             self.part(question, settled, flow, value).unwrap_or(Part::any(value)).cut()
         };
+        if self.comes_in(question, batch, flow) {
+            part = Part::all(value);
+        }
         self.flows.insert((batch, number), part);
         if let Node::Place(place) = flow.to
             && settled.slice(place).is_some()
         {
-            let disturbed = settled.slice(place).is_none_or(|slice| slice.disturbed.is_some());
+            let sure = self.is_sure(settled, place);
             let slice = self.slices.entry((batch, place)).or_insert(SliceContent::EMPTY);
-            slice.sure &= !disturbed;
+            slice.sure &= sure;
             slice.balance = slice.balance.add(value).unwrap_or(slice.balance);
             slice.part = slice.part.add(part).unwrap_or(Part::any(slice.balance));
         }
@@ -392,10 +463,27 @@ impl Contents {
         }
     }
 
-    fn out_of_slice(&mut self, settled: &Settlement, place: PlaceIx, flow: &Settled, value: Ratio) -> Option<Part> {
+    /// What leaves a slice before anything in it is suspect.
+    fn move_out(&mut self, settled: &Settlement, flow: &Settled, value: Ratio) {
+        let Node::Place(place) = flow.from else { return };
+        if settled.slice(place).is_some() {
+            let sure = self.is_sure(settled, place);
+            let slice = self.slices.entry((settled.batch, place)).or_insert(SliceContent::EMPTY);
+            slice.sure &= sure;
+            slice.balance = slice.balance.sub(value).unwrap_or(slice.balance);
+        }
+    }
+
+    /// Its book tells all that came in and left.
+    fn is_sure(&self, settled: &Settlement, place: PlaceIx) -> bool {
         let disturbed = settled.slice(place).is_none_or(|slice| slice.disturbed.is_some());
+        !disturbed && !self.linked.contains(&(settled.batch, place))
+    }
+
+    fn out_of_slice(&mut self, settled: &Settlement, place: PlaceIx, flow: &Settled, value: Ratio) -> Option<Part> {
+        let sure = self.is_sure(settled, place);
         let slice = self.slices.entry((settled.batch, place)).or_insert(SliceContent::EMPTY);
-        slice.sure &= !disturbed;
+        slice.sure &= sure;
         let before = *slice;
         slice.balance = before.balance.sub(value)?;
         if !before.sure || value > before.balance || flow.mark != Mark::Plain {
@@ -538,6 +626,34 @@ impl Contents {
             },
             _ => Content::up_to(there, unit),
         }
+    }
+
+    /// How much of a slice is what a hold was set on, at the end of the bounds.
+    pub(crate) fn held_in(&self, question: &Question<'_>, batch: BatchIx, place: PlaceIx) -> Content {
+        let settled = question.settlement(batch);
+        let unit = settled.measure.base;
+        let there = settled.slice(place).map_or(Ratio::ZERO, |slice| settled.measure.value(slice.balance));
+        let there = there.max(Ratio::ZERO);
+        match self.slices.get(&(batch, place)) {
+            Some(slice) if slice.sure && !self.linked.contains(&(batch, place)) => Content {
+                min: slice.part.min.min(there),
+                expected: slice.part.expected,
+                max: slice.part.max.min(there),
+                unit,
+                grade: Grade::Sound,
+            },
+            _ => Content::up_to(there, unit),
+        }
+    }
+
+    /// How much of what is left of fills in a vessel is what a hold was set on, `whole` together.
+    pub(crate) fn held_of_fills(&self, question: &Question<'_>, left: &[(&Fill, Ratio)], whole: Amount) -> Content {
+        let any = Content::up_to(whole.value.max(Ratio::ZERO), whole.unit);
+        let sum = left.iter().try_fold(Part::NONE, |sum, (fill, left)| {
+            let (part, all) = self.leg(question, fill.batch, fill.flow, false)??;
+            sum.add(part.out_of(all, fill.in_base(*left)?)?)
+        });
+        sum.map_or(any, |part| Content { min: part.min, expected: part.expected, max: part.max.min(any.max), ..any })
     }
 
     /// Contact without content: all that came in on followed steps was drawn where suspects had only been (ruling 17).

@@ -1,11 +1,12 @@
 //! Inventory on hand: balances of slices, and what vessels hold by their mix model.
 
-use lotline_domain::book::{BatchIx, EndKind, PlaceIx, PlaceKind};
+use lotline_domain::book::{BatchIx, EndKind, FlowIx, PlaceIx, PlaceKind};
 use lotline_domain::command::Amount;
 use lotline_domain::id::HoldId;
 use lotline_domain::quantity::Ratio;
-use lotline_domain::settle::{Node, Settled, Settlement};
+use lotline_domain::settle::{Fill, Node, Settled, Settlement};
 
+use crate::content::{Content, Contents};
 use crate::question::Question;
 
 /// Where goods are, seen from the walls.
@@ -78,6 +79,8 @@ pub struct OnHand {
     pub by_model: bool,
     /// Holds that cover it.
     pub holds: Vec<HoldId>,
+    /// For each of them that was set on a slice, how much of this is what it was set on.
+    pub held: Vec<(HoldId, Content)>,
 }
 
 /// The state of goods at a place, by what kind it is.
@@ -109,20 +112,39 @@ pub fn slices_of(question: &Question<'_>, batch: BatchIx) -> Vec<OnHand> {
         } else {
             question.settler().holds_on(&covers, batch, slice.place, question.as_of())
         };
+        let amount = amount(&settled, slice.balance);
+        let held = held(question, &holds, amount, |contents| contents.held_in(question, batch, slice.place));
         rows.push(OnHand {
             batch,
             slice: slice.place,
             place,
             state: state_of(question, slice.place, place),
-            amount: amount(&settled, slice.balance),
+            amount,
             unknown: slice.unknown,
             assumed: slice.assumed,
             by_model: false,
             holds,
+            held,
         });
     }
     rows.extend(in_vessels(question, batch, &settled));
     rows
+}
+
+/// How much of an amount each hold on a slice was set on; several of one id may mean the same.
+fn held(
+    question: &Question<'_>,
+    holds: &[HoldId],
+    whole: Amount,
+    of: impl Fn(&Contents) -> Content,
+) -> Vec<(HoldId, Content)> {
+    let there = whole.value.max(Ratio::ZERO);
+    let held = holds.iter().filter_map(|hold| {
+        let contents = question.held(hold)?;
+        let all = contents.iter().map(&of).reduce(|a, b| a.together(b, there));
+        all.map(|content| (hold.clone(), content))
+    });
+    held.collect()
 }
 
 /// A whole number of a batch's measure as an amount.
@@ -171,16 +193,29 @@ fn in_vessels(question: &Question<'_>, batch: BatchIx, settled: &Settlement) -> 
         if value.is_zero() && !unknown {
             continue;
         }
+        let own = mixed.layers.iter().map(|(fill, left)| (&mixed.fills[*fill], *left));
+        let left: Vec<(&Fill, Ratio)> = own.filter(|(fill, _)| fill.batch == batch).collect();
+        let open = mixed.fills.iter().filter(|fill| fill.batch == batch && fill.amount.is_none());
+        let there = left.iter().filter(|(_, left)| *left > Ratio::ZERO).map(|(fill, _)| *fill);
+        let fills: Vec<FlowIx> = there.chain(open).map(|fill| fill.flow).collect();
+        let covers = question.covers();
+        let holds = match covers.is_empty() {
+            true => Vec::new(),
+            false => question.settler().holds_in_vessel(&covers, batch, &fills, question.as_of()),
+        };
+        let amount = Amount { value, unit: base };
+        let held = held(question, &holds, amount, |contents| contents.held_of_fills(question, &left, amount));
         rows.push(OnHand {
             batch,
             slice: vessel,
             place: Some(vessel),
             state: State::InVessel,
-            amount: Amount { value, unit: base },
+            amount,
             unknown,
             assumed: settled.assumed_vessels.contains(&vessel),
             by_model: true,
-            holds: Vec::new(),
+            holds,
+            held,
         });
     }
     rows

@@ -2,12 +2,16 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use lotline_domain::book::{BatchIx, Book, Bounds, PlaceIx, RunIx};
 use lotline_domain::fact::CleanGrade;
+use lotline_domain::id::HoldId;
 use lotline_domain::settle::{Covers, MasterData, RunSettlement, Settlement, Settler, VesselSettlement};
 use rustc_hash::FxHashMap;
+
+use crate::content::Contents;
 
 /// Where settlements within given bounds may be borrowed from.
 pub trait Borrow {
@@ -38,6 +42,8 @@ pub struct Question<'a> {
     runs: RefCell<FxHashMap<RunIx, Arc<RunSettlement>>>,
     vessels: RefCell<FxHashMap<PlaceIx, Arc<VesselSettlement>>>,
     covers: RefCell<Option<Arc<Covers>>>,
+    /// Of each hold on slices alone, what of everything it was set on; `None` for one on a whole batch.
+    held: RefCell<FxHashMap<HoldId, Option<Rc<[Contents]>>>>,
 }
 
 impl<'a> Question<'a> {
@@ -57,6 +63,7 @@ impl<'a> Question<'a> {
             runs: RefCell::default(),
             vessels: RefCell::default(),
             covers: RefCell::default(),
+            held: RefCell::default(),
         }
     }
 
@@ -134,5 +141,18 @@ impl<'a> Question<'a> {
         let covers = Arc::new(self.settler.covers(self.as_of(), &|batch| self.cow(batch)));
         *self.covers.borrow_mut() = Some(covers.clone());
         covers
+    }
+
+    /// What holds on slices were set on, wherever it is now; `None` where the hold is on a whole batch. Several holds
+    /// may have one id.
+    pub(crate) fn held(&self, hold: &HoldId) -> Option<Rc<[Contents]>> {
+        if let Some(known) = self.held.borrow().get(hold) {
+            return known.clone();
+        }
+        let holds = self.settler.slice_holds(&self.covers(), hold);
+        let held: Option<Rc<[Contents]>> =
+            holds.map(|holds| holds.iter().map(|hold| Contents::held(self, hold)).collect());
+        self.held.borrow_mut().insert(hold.clone(), held.clone());
+        held
     }
 }

@@ -22,7 +22,7 @@ mod words;
 
 use lotline_domain::command::{Command, Mode};
 use lotline_domain::fact::Event;
-use lotline_domain::id::{BatchRef, CommandId, EventId, Place, RunId, SourceId, VesselId};
+use lotline_domain::id::{BatchRef, CommandId, EventId, HoldId, Place, RunId, SourceId, VesselId};
 use lotline_domain::time::Instant;
 use thiserror::Error;
 
@@ -109,6 +109,8 @@ pub enum About {
     Book,
     /// `held`: batch, place and hold of everything that is under one.
     Held,
+    /// `of-hold H1 in D line`: `[min, expected, max]`: how much there is what a hold on a slice was set on.
+    OfHold(HoldId, BatchRef, String),
     /// `forward A`: batch and tier.
     Forward(BatchRef),
     /// `back A`: batch and tier.
@@ -230,6 +232,15 @@ fn about(words: &mut Words<'_>) -> Result<About, String> {
         "on-hand" => About::OnHand(batch(words)?),
         "book" => About::Book,
         "held" => About::Held,
+        "of-hold" => {
+            let word = words.next("a hold")?;
+            let hold = HoldId::parse(word).map_err(words::bad(word))?;
+            words.expect("in")?;
+            let reached = batch(words)?;
+            let place = words.next("a place")?;
+            Place::parse(place).map_err(words::bad(place))?;
+            About::OfHold(hold, reached, place.to_owned())
+        }
         "forward" => About::Forward(batch(words)?),
         "back" => About::Back(batch(words)?),
         "slices" => About::Slices(batch(words)?),

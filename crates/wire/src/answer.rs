@@ -10,9 +10,9 @@ mod submit;
 
 pub use parts::{Amount, Asked, Batch, Finality, Run, Said, SaidKind, commit, instant, instant_of_micros, time};
 pub use query::{
-    Content, ContentTotal, Damage, Direction, ExceptionRow, ExceptionState, Exceptions, Grade, History, HistoryKind,
-    HistoryRow, Moment, OnHand, OnHandRow, Point, Recall, RecallRow, State, Tier, Trace, TraceEdge, TraceHub,
-    TraceNode, Verified,
+    Content, ContentTotal, Damage, Direction, ExceptionRow, ExceptionState, Exceptions, Grade, Held, History,
+    HistoryKind, HistoryRow, Moment, OnHand, OnHandRow, Point, Recall, RecallRow, State, Tier, Trace, TraceEdge,
+    TraceHub, TraceNode, Verified,
 };
 pub use submit::{First, Outcome, Receipt, Refusal, Rejection, Rule};
 

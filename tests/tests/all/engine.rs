@@ -54,8 +54,8 @@ pub fn batches(question: &Question<'_>) -> BTreeMap<String, BatchIx> {
         .collect()
 }
 
-/// A slice as text: amount, marks, where it stands.
-pub type SliceText = (String, bool, bool, String);
+/// A slice as text: amount, marks, where it stands, holds.
+pub type SliceText = (String, bool, bool, String, String);
 
 /// What is where: slices, sinks, vessels.
 pub fn on_hand(question: &Question<'_>) -> BTreeMap<(String, String), SliceText> {
@@ -65,7 +65,8 @@ pub fn on_hand(question: &Question<'_>) -> BTreeMap<(String, String), SliceText>
         for row in slices_of(question, batch) {
             let place = book.place(row.slice).to_string();
             let stands = row.place.map_or_else(|| "unplaced".to_owned(), |place| book.place(place).to_string());
-            all.insert((name.clone(), place), (row.amount.value.to_string(), row.unknown, row.assumed, stands));
+            let holds = row.holds.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+            all.insert((name.clone(), place), (row.amount.value.to_string(), row.unknown, row.assumed, stands, holds));
         }
         let settled = question.settlement(batch);
         let mut sinks: BTreeMap<String, (i128, bool)> = BTreeMap::new();
@@ -100,7 +101,7 @@ pub fn on_hand(question: &Question<'_>) -> BTreeMap<(String, String), SliceText>
             if value == "0" && !unknown {
                 continue;
             }
-            all.insert((name.clone(), place.clone()), (value, unknown, false, place));
+            all.insert((name.clone(), place.clone()), (value, unknown, false, place, String::new()));
         }
     }
     all

@@ -112,14 +112,17 @@ fn same_balances(plant: &Plant) -> Option<String> {
                 let amount = balance.amount.to_string();
                 // What went into a sink lies in no slice.
                 let assumed = balance.assumed && !key.1.starts_with("sink:");
-                (key, (amount, balance.unknown, assumed, balance.stands.to_string()))
+                // Nor can it be held.
+                let is_sink = key.1.starts_with("sink:");
+                let holds = balance.holds.into_iter().filter(|_| !is_sink).collect::<Vec<_>>().join(" ");
+                (key, (amount, balance.unknown, assumed, balance.stands.to_string(), holds))
             })
             .collect();
         let ours: BTreeMap<_, _> = ours
             .into_iter()
             .map(|(key, row)| {
                 let amount = fraction(&row.0);
-                (key, (amount, row.1, row.2, row.3))
+                (key, (amount, row.1, row.2, row.3, row.4))
             })
             .collect();
         if let Some(why) = differs(&format!("{bounds:?} on hand"), &ours, &theirs) {

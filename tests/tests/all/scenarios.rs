@@ -146,6 +146,15 @@ impl Engine<'_, '_> {
                     }
                 }
             }
+            About::OfHold(hold, batch, place) => {
+                let Some(batch) = self.find(batch) else { return rows };
+                let there =
+                    slices_of(question, batch).into_iter().find(|row| book.place(row.slice).to_string() == *place);
+                let held = there.as_ref().and_then(|row| row.held.iter().find(|(of, _)| of == hold));
+                if let Some((_, content)) = held {
+                    rows.put("", &bounds(content));
+                }
+            }
             About::Forward(batch) => self.traced(batch, Direction::Forward, &mut rows),
             About::Back(batch) => self.traced(batch, Direction::Back, &mut rows),
             About::Slices(batch) => {
@@ -227,7 +236,7 @@ impl Engine<'_, '_> {
 
     fn on_hand(&self) -> BTreeMap<(String, String), String> {
         let rows = engine::on_hand(self.question).into_iter();
-        rows.map(|(key, (amount, unknown, assumed, _))| (key, marked(&amount, unknown, assumed))).collect()
+        rows.map(|(key, (amount, unknown, assumed, ..))| (key, marked(&amount, unknown, assumed))).collect()
     }
 
     fn traced(&self, batch: &BatchRef, direction: Direction, rows: &mut Rows) {
@@ -257,9 +266,7 @@ impl Engine<'_, '_> {
             for (name, amount) in [("ever", row.ever), ("net", row.net)] {
                 said.extend(amount.map(|amount| (name.to_owned(), plain(&amount.value.to_string()))));
             }
-            let expected = row.content.expected.map_or_else(|| "?".to_owned(), |expected| plain(&expected.to_string()));
-            let (min, max) = (plain(&row.content.min.to_string()), plain(&row.content.max.to_string()));
-            said.insert("content".to_owned(), format!("[{min}, {expected}, {max}]"));
+            said.insert("content".to_owned(), bounds(&row.content));
             said.extend(row.cleared_at.map(|at| ("cleared-at".to_owned(), Instant(at).to_string())));
             // What belongs to a run itself, and what a vessel passed on, stands beside other rows of that place.
             let batch = row.batch.map(|batch| format!("{} ", book.batch(batch))).unwrap_or_default();
@@ -390,7 +397,7 @@ fn naive_answer(naive: &Naive, bounds: NaiveBounds, about: &About) -> Option<Row
         }
         About::Held => {
             for ((name, place), balance) in naive.on_hand(bounds) {
-                let in_book = !place.starts_with("vessel:") && !place.starts_with("sink:");
+                let in_book = !place.starts_with("sink:");
                 for hold in balance.holds.iter().filter(|_| in_book) {
                     rows.put(short(&format!("{name} {place}")), hold);
                 }
@@ -479,7 +486,7 @@ fn naive_answer(naive: &Naive, bounds: NaiveBounds, about: &About) -> Option<Row
             };
             rows.put("", &said);
         }
-        About::Content(..) => return None,
+        About::Content(..) | About::OfHold(..) => return None,
     }
     Some(rows)
 }
@@ -598,4 +605,9 @@ fn a_wrong_line_and_a_healed_gap_are_both_found() {
     let (wrong, gaps) = play(&file);
     assert_eq!((wrong.len(), gaps.len()), (2, 1), "{wrong:?}");
     assert!(wrong[0].starts_with("x.txt:2") && wrong[1].starts_with("x.txt:4"), "{wrong:?}");
+}
+
+fn bounds(content: &lotline_projections::Content) -> String {
+    let expected = content.expected.map_or_else(|| "?".to_owned(), |expected| plain(&expected.to_string()));
+    format!("[{}, {expected}, {}]", plain(&content.min.to_string()), plain(&content.max.to_string()))
 }

@@ -19,12 +19,37 @@ struct Cover {
     from: i64,
     /// When it ended; a flow at that very instant is still under it.
     until: Option<i64>,
+    /// The slice that it was set on; none where it is on the whole batch.
+    slice: Option<(BatchIx, PlaceIx)>,
     /// From when on; without a place the whole batch.
     covered: FxHashMap<Part, i64>,
+    /// Fills of vessels that took in some of what it covers for a slice, and the moment from which on draws have it.
+    fills: FxHashMap<FlowIx, i64>,
+}
+
+/// A hold on a slice, and what it came to cover.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SliceHold {
+    /// The batch.
+    pub batch: BatchIx,
+    /// The place.
+    pub place: PlaceIx,
+    /// When it was set.
+    pub from: i64,
+    /// The batches that it covers some of, its own among them.
+    pub batches: Vec<BatchIx>,
 }
 
 /// A batch, or an episode of one of its slices: what came in anew after that was empty is not what was held.
 type Part = (BatchIx, Option<(PlaceIx, usize)>);
+
+/// Where a hold comes to.
+enum Reached {
+    /// A whole batch or one of its slices, from when on.
+    Part((BatchIx, Option<PlaceIx>), i64),
+    /// A fill of a vessel; draws before a moment have none of it.
+    Fill(PlaceIx, FlowIx, i64),
+}
 
 /// What a slice's book says of its episodes.
 #[derive(Debug, Clone, Default)]
@@ -98,6 +123,31 @@ impl Covers {
         holds
     }
 
+    /// The holds over a batch in a vessel at the end of an instant, of which these fills are left there.
+    fn in_vessel(&self, batch: BatchIx, fills: &[FlowIx], at: i64) -> Vec<NameNo> {
+        let after = at.saturating_add(1);
+        let mut holds = self.on(batch, None, after, after);
+        let own = self.holds.iter().filter(|cover| cover.until.is_none_or(|until| until >= after));
+        let own = own.filter(|cover| fills.iter().any(|fill| cover.fills.contains_key(fill)));
+        holds.extend(own.filter(|cover| !self.released_between(batch, cover.from, after)).map(|cover| cover.hold));
+        holds.sort_unstable();
+        holds.dedup();
+        holds
+    }
+
+    /// The holds of an id if all of them are on slices; none where one is on a whole batch.
+    fn on_slices(&self, hold: NameNo) -> Option<Vec<SliceHold>> {
+        let of_it = self.holds.iter().filter(|cover| cover.hold == hold);
+        let slices = of_it.map(|cover| {
+            let (batch, place) = cover.slice?;
+            let mut batches: Vec<BatchIx> = cover.covered.keys().map(|(batch, _)| *batch).chain([batch]).collect();
+            batches.sort_unstable();
+            batches.dedup();
+            Some(SliceHold { batch, place, from: cover.from, batches })
+        });
+        slices.collect()
+    }
+
     /// Whether any hold covers or covered some of a batch.
     fn touch(&self, batch: BatchIx) -> bool {
         self.holds.iter().any(|cover| cover.covered.keys().any(|(of, _)| *of == batch))
@@ -121,6 +171,22 @@ impl Settler<'_> {
             covers.on(batch, Some(place), after, after).into_iter().map(|hold| self.book.hold_id(hold)).collect();
         holds.sort();
         holds
+    }
+
+    /// The holds that cover what is left of a batch in a vessel at the end of an instant, by id; `fills` are those of
+    /// which something is left.
+    pub fn holds_in_vessel(&self, covers: &Covers, batch: BatchIx, fills: &[FlowIx], at: i64) -> Vec<HoldId> {
+        let mut holds: Vec<HoldId> =
+            covers.in_vessel(batch, fills, at).into_iter().map(|hold| self.book.hold_id(hold)).collect();
+        holds.sort();
+        holds
+    }
+
+    /// The holds of an id where all of them are on slices: only a part of what they cover may be what they were set on.
+    /// `None` where one of them is on a whole batch.
+    pub fn slice_holds(&self, covers: &Covers, hold: &HoldId) -> Option<Vec<SliceHold>> {
+        let number = covers.holds.iter().map(|cover| cover.hold).find(|number| self.book.hold_id(*number) == *hold)?;
+        covers.on_slices(number)
     }
 
     /// The holds that cover a movement out of a slice at an instant; a tie counts as under hold.
@@ -152,8 +218,16 @@ impl Settler<'_> {
             let at = self.book.fact(row.fact).instant;
             match &row.deed {
                 Deed::Hold { hold, batch, slice } => {
-                    covers.holds.push(Cover { hold: *hold, from: at, until: None, covered: FxHashMap::default() });
-                    targets.push((self.resolve(*batch), *slice));
+                    let target = (self.resolve(*batch), *slice);
+                    covers.holds.push(Cover {
+                        hold: *hold,
+                        from: at,
+                        until: None,
+                        slice: target.1.map(|place| (target.0, place)),
+                        covered: FxHashMap::default(),
+                        fills: FxHashMap::default(),
+                    });
+                    targets.push(target);
                 }
                 Deed::ReleaseHold { hold } => {
                     for cover in covers.holds.iter_mut().filter(|cover| cover.hold == *hold && cover.from <= at) {
@@ -198,8 +272,26 @@ impl Settler<'_> {
         settlement: &impl Fn(BatchIx) -> std::borrow::Cow<'s, Settlement>,
     ) {
         let from = cover.from;
-        let mut queue = VecDeque::from([(target, from)]);
-        while let Some(((batch, place), since)) = queue.pop_front() {
+        let mut queue = VecDeque::from([Reached::Part(target, from)]);
+        if let (batch, Some(vessel)) = target
+            && self.book.place_kind(vessel) == PlaceKind::Vessel
+        {
+            let mixed = self.vessel(vessel, as_of, CleanGrade(1), settlement);
+            let own = mixed.fills.iter().filter(|fill| fill.batch == batch && fill.at <= from);
+            queue.extend(own.map(|fill| Reached::Fill(vessel, fill.flow, from)));
+        }
+        while let Some(next) = queue.pop_front() {
+            let ((batch, place), since) = match next {
+                Reached::Part(part, since) => (part, since),
+                Reached::Fill(vessel, fill, since) => {
+                    let known = cover.fills.entry(fill).or_insert(i64::MAX);
+                    if since < *known {
+                        *known = since;
+                        queue.extend(self.drawn_of(vessel, fill, since, as_of, settlement));
+                    }
+                    continue;
+                }
+            };
             let course = place
                 .map(|place| &*courses.entry((batch, place)).or_insert_with(|| Course::of(&settlement(batch), place)));
             let part = place.zip(course).map(|(place, course)| (place, course.episode(since)));
@@ -215,7 +307,7 @@ impl Settler<'_> {
                 None => {
                     for (made, at) in self.made_of(batch, as_of, None) {
                         if !lifted(at) {
-                            queue.push_back(((made, None), from));
+                            queue.push_back(Reached::Part((made, None), from));
                         }
                     }
                 }
@@ -226,16 +318,18 @@ impl Settler<'_> {
                         // A fact dated by day may have happened later on its day, and what is missing elsewhere may be
                         // of it whatever this book says.
                         let stays = course.lasts(episode, flow.at) || flow.at < since || flow.mark == Mark::Link;
-                        if !leaves || !stays || lifted(flow.at) {
+                        // What is drawn from a vessel is followed from its fills.
+                        let drawn = flow.in_book() && self.book.place_kind(place) == PlaceKind::Vessel;
+                        if !leaves || !stays || drawn || lifted(flow.at) {
                             continue;
                         }
                         match flow.to {
                             Node::Place(to) if self.book.place_kind(to) == PlaceKind::Vessel => {
                                 // Also into draws from before it, which it paid.
-                                queue.extend(self.drawn_of(to, flow.stated, as_of, settlement));
+                                queue.extend(flow.stated.map(|fill| Reached::Fill(to, fill, i64::MIN)));
                             }
                             Node::Place(to) if self.book.place_kind(to) != PlaceKind::Sink => {
-                                queue.push_back(((batch, Some(to)), flow.counts_from));
+                                queue.push_back(Reached::Part((batch, Some(to)), flow.counts_from));
                             }
                             Node::Run(run) => {
                                 queue.extend(self.outputs_at(run, flow.stated, as_of, settlement));
@@ -248,32 +342,45 @@ impl Settler<'_> {
         }
     }
 
-    /// The slices that draws with some of a fill entered.
+    /// Where draws with some of a fill came to.
     fn drawn_of<'s>(
         &self,
         vessel: PlaceIx,
-        fill: Option<FlowIx>,
+        fill: FlowIx,
+        since: i64,
         as_of: i64,
         settlement: &impl Fn(BatchIx) -> std::borrow::Cow<'s, Settlement>,
-    ) -> Vec<((BatchIx, Option<PlaceIx>), i64)> {
+    ) -> Vec<Reached> {
         if !self.holds_pass_runs() {
             return Vec::new();
         }
         let mixed = self.vessel(vessel, as_of, CleanGrade(1), settlement);
-        let Some(fill) = mixed.fills.iter().position(|known| Some(known.flow) == fill) else { return Vec::new() };
+        let Some(fill) = mixed.fills.iter().position(|known| known.flow == fill) else { return Vec::new() };
         let mut entered = Vec::new();
         for (draw, _) in mixed.draws_of(fill).filter(|(_, contact)| *contact != Contact::Residue) {
             let draw = &mixed.draws[draw];
+            if draw.at < since {
+                continue;
+            }
             // Drawn into a run, it lies nowhere but in the vessel.
-            entered.push(((draw.batch, Some(vessel)), draw.at));
+            entered.push(Reached::Part((draw.batch, Some(vessel)), draw.at));
             let out = |flow: &&Settled| flow.stated == Some(draw.flow) && flow.from == Node::Place(vessel);
             for flow in settlement(draw.batch).flows.iter().filter(out) {
-                if let Node::Place(place) = flow.to {
-                    entered.push(((draw.batch, Some(place)), flow.counts_from));
+                match flow.to {
+                    Node::Run(run) => entered.extend(self.outputs_at(run, flow.stated, as_of, settlement)),
+                    _ => entered.extend(self.entered(draw.batch, flow)),
                 }
             }
         }
         entered
+    }
+
+    /// Where a flow out of a run or a vessel came to. What repays an overdraft was there from its beginning.
+    fn entered(&self, batch: BatchIx, flow: &Settled) -> impl Iterator<Item = Reached> + use<> {
+        let Node::Place(place) = flow.to else { return None.into_iter().chain(None) };
+        let is_fill = self.book.place_kind(place) == PlaceKind::Vessel && flow.in_book();
+        let fill = flow.stated.filter(|_| is_fill).map(|fill| Reached::Fill(place, fill, i64::MIN));
+        Some(Reached::Part((batch, Some(place)), flow.counts_from)).into_iter().chain(fill)
     }
 
     fn passes(&self, kind: RunKind) -> bool {
@@ -330,7 +437,7 @@ impl Settler<'_> {
         input: Option<FlowIx>,
         as_of: i64,
         settlement: &impl Fn(BatchIx) -> std::borrow::Cow<'s, Settlement>,
-    ) -> Vec<((BatchIx, Option<PlaceIx>), i64)> {
+    ) -> Vec<Reached> {
         let told = self.run(run, as_of);
         if !self.passes(told.kind) {
             return Vec::new();
@@ -340,12 +447,7 @@ impl Settler<'_> {
             for output in told.outputs.iter().filter(|output| told.connects(input, output)) {
                 let out = |flow: &&Settled| flow.stated == Some(output.flow) && flow.from == Node::Run(run);
                 for flow in settlement(output.batch).flows.iter().filter(out) {
-                    let Node::Place(place) = flow.to else { continue };
-                    // What repays an overdraft was there from its beginning.
-                    entered.push(((output.batch, Some(place)), flow.counts_from));
-                    if self.book.place_kind(place) == PlaceKind::Vessel && flow.in_book() {
-                        entered.extend(self.drawn_of(place, Some(output.flow), as_of, settlement));
-                    }
+                    entered.extend(self.entered(output.batch, flow));
                 }
             }
         }

@@ -6,8 +6,9 @@ use lotline_domain::book::{BatchIx, Book, Deed, FactIx, PlaceIx, PlaceKind};
 use lotline_domain::id::{BatchRef, Place};
 use lotline_domain::time::CommitNo;
 use lotline_projections::{self as engine, Question};
-use lotline_wire::answer::{Amount, OnHand, OnHandRow};
+use lotline_wire::answer::{Amount, Held, OnHand, OnHandRow};
 
+use super::recall::content;
 use super::{batch, mix_models, nothing_known, state, unknown_quantities};
 use crate::bounds::Within;
 
@@ -63,6 +64,7 @@ pub(crate) fn row(book: &Book, row: &engine::OnHand, as_of: Option<String>, as_k
         assumed: row.assumed,
         by_model: row.by_model,
         holds: row.holds.iter().map(ToString::to_string).collect(),
+        held: row.held.iter().map(|(hold, held)| Held { hold: hold.to_string(), content: content(held) }).collect(),
         as_of,
         as_known_at,
     }

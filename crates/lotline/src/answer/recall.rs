@@ -100,7 +100,7 @@ fn row(question: &Question<'_>, row: &engine::ScopeRow, suspects: &[BatchIx], wi
 /// Decimals of a content in an answer: as many as mix models apportion to.
 const CONTENT_SCALE: u32 = 9;
 
-fn content(content: &engine::Content) -> Content {
+pub(super) fn content(content: &engine::Content) -> Content {
     // Bounds are rounded outward, what is expected to the nearest.
     let amount = |value: Ratio, rounded: fn(Ratio, u32) -> Option<Decimal>| {
         let value = rounded(value, CONTENT_SCALE).map_or(value, Ratio::from_decimal);

@@ -217,6 +217,27 @@ impl HoldCover {
     /// Whether it covers a slice at an instant; `latest` is the last instant that is meant, for facts
     /// dated by day. A tie counts as under hold, with its beginning and with its end.
     pub fn covers(&self, settled: &Settled, batch: &Batch, place: &Place, at: Instant, latest: Instant) -> bool {
+        self.covers_if(settled, batch, at, latest, |walk| walk.is_reached_by(batch, place, at, latest))
+    }
+
+    /// Whether it covers what lies somewhere at the end of the bounds; in a vessel, what is left of fills.
+    pub fn lies_under(&self, settled: &Settled, batch: &Batch, place: &Place, at: Instant) -> bool {
+        // The tie of a release is with a movement: what was released at that instant lies free at its end.
+        let after = Instant(at.0.saturating_add(1));
+        self.covers_if(settled, batch, after, after, |walk| match place {
+            Place::Vessel(vessel) => walk.is_left_in(batch, vessel),
+            _ => walk.is_reached_by(batch, place, at, at),
+        })
+    }
+
+    fn covers_if(
+        &self,
+        settled: &Settled,
+        batch: &Batch,
+        at: Instant,
+        latest: Instant,
+        reached: impl Fn(&Walk<'_>) -> bool,
+    ) -> bool {
         if latest < self.from || self.ended.is_some_and(|ended| at > ended) {
             return false;
         }
@@ -231,7 +252,7 @@ impl HoldCover {
         };
         match &self.place {
             None => self.descendants(settled, &pass).contains(batch),
-            Some(held) => self.moved_to(settled, held, &pass, batch, place, at, latest),
+            Some(held) => self.moved(settled, held, &pass).is_some_and(|walk| reached(&walk)),
         }
     }
 
@@ -251,25 +272,15 @@ impl HoldCover {
     }
 
     /// CHOICE: what may have moved is covered like what did; what is cleared is not.
-    #[allow(clippy::too_many_arguments)]
-    fn moved_to(
-        &self,
-        settled: &Settled,
-        held: &Place,
-        pass: super::walk::Pass,
-        batch: &Batch,
-        place: &Place,
-        at: Instant,
-        latest: Instant,
-    ) -> bool {
+    fn moved<'s>(&self, settled: &'s Settled, held: &Place, pass: super::walk::Pass<'s>) -> Option<Walk<'s>> {
         let book = settled.book(&self.batch, held);
         // It covers what lies there at its moment: nothing lies in an empty slice.
         if !book.had_before(self.from) && !book.inflows.contains(&self.from) {
-            return false;
+            return None;
         }
         let mut walk = Walk::new(settled, pass, false);
         walk.start_slice(&self.batch, held, self.from);
         walk.run();
-        walk.is_reached_by(batch, place, at, latest)
+        Some(walk)
     }
 }

@@ -409,7 +409,7 @@ impl Settled {
             }
             let holds = covers
                 .iter()
-                .filter(|cover| cover.covers(self, batch, place, at, at))
+                .filter(|cover| cover.lies_under(self, batch, place, at))
                 .map(|cover| cover.hold.to_string())
                 .collect();
             let assumed = book.assumed || behind_assumptions.contains_key(&(batch.clone(), place.clone()));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lotline_domain::fact::RunKind;
-use lotline_domain::id::{BatchRef, Place, RunId};
+use lotline_domain::id::{BatchRef, Place, RunId, VesselId};
 use lotline_domain::time::Instant;
 
 use super::names::Batch;
@@ -70,6 +70,10 @@ pub struct Walk<'a> {
     traces: bool,
     /// It started from whole batches, and not from a slice.
     whole: bool,
+    /// Fills of vessels that were reached.
+    fills: BTreeSet<(VesselId, usize)>,
+    /// Draws before it have nothing of what was started from.
+    drawn_from: Instant,
     pub moments: BTreeMap<Spot, [Option<Instant>; 3]>,
     /// Flows that were followed, by index, with the best tier.
     pub followed: BTreeMap<usize, Tier>,
@@ -89,6 +93,8 @@ impl<'a> Walk<'a> {
             pass,
             traces,
             whole: false,
+            fills: BTreeSet::new(),
+            drawn_from: Instant::MIN,
             moments: BTreeMap::new(),
             followed: BTreeMap::new(),
             parts,
@@ -117,9 +123,22 @@ impl<'a> Walk<'a> {
     pub fn start_slice(&mut self, batch: &Batch, place: &Place, from: Instant) {
         let episode = self.episode(batch, place, from);
         self.reach(Spot { batch: batch.clone(), place: place.clone(), episode, made: false }, Tier::Certain, from);
-        if let Place::Vessel(_) = place {
-            self.enter_fills(batch, place, Tier::Certain, false);
+        if let Place::Vessel(vessel) = place {
+            self.drawn_from = from;
+            for fill in self.fills(vessel, |fill| fill.batch == *batch && fill.key.instant <= from) {
+                self.through_vessel(vessel, fill, Tier::Certain);
+            }
+            self.drawn_from = Instant::MIN;
         }
+    }
+
+    /// Whether something is left in a vessel of a fill of a batch that is or may be reached.
+    pub fn is_left_in(&self, batch: &Batch, vessel: &VesselId) -> bool {
+        let mut reached = self.fills.iter().filter(|(of, _)| of == vessel);
+        reached.any(|(_, fill)| {
+            let fill = &self.settled.vessels[vessel].fills[*fill];
+            fill.batch == *batch && (fill.left > super::number::zero() || fill.amount.is_none())
+        })
     }
 
     pub fn run(&mut self) {
@@ -235,7 +254,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn fills(&self, vessel: &lotline_domain::id::VesselId, which: impl Fn(&super::vessel::Fill) -> bool) -> Vec<usize> {
+    fn fills(&self, vessel: &VesselId, which: impl Fn(&super::vessel::Fill) -> bool) -> Vec<usize> {
         let fills = self.settled.vessels.get(vessel).map_or(&[][..], |vessel| &vessel.fills);
         (0..fills.len()).filter(|index| which(&fills[*index])).collect()
     }
@@ -247,12 +266,16 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn through_vessel(&mut self, vessel: &lotline_domain::id::VesselId, fill: usize, tier: Tier) {
+    fn through_vessel(&mut self, vessel: &VesselId, fill: usize, tier: Tier) {
         let settled = self.settled;
+        self.fills.insert((vessel.clone(), fill));
         let vessel = &settled.vessels[vessel];
         let traces = self.traces;
         for link in vessel.links.iter().filter(|link| link.fill == fill && (traces || !link.residue)) {
             let draw = &vessel.draws[link.draw];
+            if draw.key.instant < self.drawn_from {
+                continue;
+            }
             if !(self.pass)(&vessel.fills[fill].batch, &draw.batch, draw.key.instant, true) {
                 continue;
             }

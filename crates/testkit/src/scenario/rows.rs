@@ -93,7 +93,9 @@ pub fn expected(about: &About, answer: &str) -> Result<Rows, String> {
         return Ok(rows);
     }
     match about {
-        About::Content(..) | About::Total(_) | About::Paths(..) | About::Run(_) => rows.put("", &packed(answer)),
+        About::Content(..) | About::OfHold(..) | About::Total(_) | About::Paths(..) | About::Run(_) => {
+            rows.put("", &packed(answer))
+        }
         About::Scope(_) | About::Received(_) => {
             for part in parts(answer, &[';']) {
                 let (subject, row) = scope_row(part)?;

@@ -87,12 +87,25 @@ pub struct OnHandRow {
     /// The holds that cover it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holds: Vec<String>,
+    /// For each of them that was set on a slice: how much of the quantity is what it was set on. It covers all of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<Held>,
     /// Effective bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_of: Option<String>,
     /// Commit bound.
     #[serde(deserialize_with = "commit")]
     pub as_known_at: u64,
+}
+
+/// How much of what a hold covers is what it was set on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Held {
+    /// The hold's id.
+    pub hold: String,
+    /// So much.
+    pub content: Content,
 }
 
 /// Towards outputs or towards inputs.
