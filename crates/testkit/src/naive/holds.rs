@@ -274,8 +274,12 @@ impl HoldCover {
     /// CHOICE: what may have moved is covered like what did; what is cleared is not.
     fn moved<'s>(&self, settled: &'s Settled, held: &Place, pass: super::walk::Pass<'s>) -> Option<Walk<'s>> {
         let book = settled.book(&self.batch, held);
-        // It covers what lies there at its moment: nothing lies in an empty slice.
-        if !book.had_before(self.from) && !book.inflows.contains(&self.from) {
+        // It covers what lies there at its moment: nothing lies in an empty slice. A vessel's book is of its fills.
+        let lay_there = match held {
+            Place::Vessel(_) => true,
+            _ => book.had_before(self.from) || book.inflows.contains(&self.from),
+        };
+        if !lay_there {
             return None;
         }
         let mut walk = Walk::new(settled, pass, false);
