@@ -275,27 +275,36 @@ impl Asker<'_, '_> {
                 let content = row.content.within(row.quantity, left.amount);
                 rows.push(ScopeRow { state: State::InVessel, quantity: left.amount, content, ..row.clone() });
             }
-            if let Some(passed) = self.passed_on(batch, place).filter(|passed| passed.value.is_positive()) {
-                let content = row.content.within(row.quantity, passed);
-                rows.push(ScopeRow { quantity: passed, content, ..row });
+            let (passed, unknown) = self.passed_on(batch, place);
+            if passed.value.is_positive() || unknown {
+                // What is not known to be less may be all that went in.
+                let content = match unknown {
+                    true => Content { min: Ratio::ZERO, expected: None, ..row.content },
+                    false => row.content.within(row.quantity, passed),
+                };
+                rows.push(ScopeRow { quantity: passed, unknown: row.unknown || unknown, content, ..row });
             }
         }
         rows
     }
 
-    /// How much of what a batch put into a vessel draws took, in the batch's measure; `None` where that is not known.
-    fn passed_on(&self, batch: BatchIx, vessel: PlaceIx) -> Option<Amount> {
+    /// How much of what a batch put into a vessel draws took, in the batch's measure, and whether there is more that does
+    /// not convert to that.
+    fn passed_on(&self, batch: BatchIx, vessel: PlaceIx) -> (Amount, bool) {
         let mixed = self.question.vessel(vessel);
         let base = self.question.settlement(batch).measure.base;
-        let mut sum = Ratio::ZERO;
+        let (mut sum, mut unknown) = (Ratio::ZERO, false);
         for draw in &mixed.draws {
-            for (fill, part) in draw.parts.iter().chain(&draw.paid_later) {
-                if mixed.fills[*fill].batch == batch {
-                    sum = sum.add(part.mul(self.question.settler().convert(batch, draw.unit, base)?)?)?;
+            let factor = self.question.settler().convert(batch, draw.unit, base);
+            let parts = draw.parts.iter().chain(&draw.paid_later);
+            for (_, part) in parts.filter(|(fill, _)| mixed.fills[*fill].batch == batch) {
+                match factor.and_then(|factor| sum.add(part.mul(factor)?)) {
+                    Some(more) => sum = more,
+                    None => unknown |= !part.is_zero(),
                 }
             }
         }
-        Some(Amount { value: sum, unit: base })
+        (Amount { value: sum, unit: base }, unknown)
     }
 
     /// What went into runs, batch by batch, and what belongs to the runs themselves (rulings 11, 12 and 21).
@@ -344,8 +353,9 @@ impl Asker<'_, '_> {
             let (state, unit) = (sink_state(*sink), stated.unit());
             let value = Ratio::from_decimal(stated.value());
             match found.iter_mut().find(|(of, amount)| *of == state && amount.unit == unit) {
-                Some((_, amount)) => amount.value = amount.value.add(value).unwrap_or(amount.value),
-                None => found.push((state, Amount { value, unit })),
+                Some((_, amount)) if let Some(sum) = amount.value.add(value) => amount.value = sum,
+                // The first one, or one beyond what a sum can be: a row of its own.
+                _ => found.push((state, Amount { value, unit })),
             }
         }
         match self.question.settler().run_balance(&told, &|batch| self.question.cow(batch)) {

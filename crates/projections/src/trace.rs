@@ -13,7 +13,7 @@ use lotline_domain::effect::Phase;
 use lotline_domain::settle::{Contact, Mark, Node, RunLeg, Settled, Settlement};
 use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
-use self::met::{Batches, Met, MetIx, MetRun, Runs, SpotIx};
+use self::met::{Batches, Limits, Met, MetIx, MetRun, Runs, SpotIx, Way, passed};
 use crate::question::Question;
 
 /// How sure it is that a link is real; ordered from the least sure.
@@ -164,21 +164,19 @@ impl Trace {
     /// How a slice is reached in the episode that an instant is in; `None` when it is not.
     pub(crate) fn reached_at(&self, settled: &Settlement, place: PlaceIx, at: i64) -> Option<Reached> {
         let now = episode(settled, place, at);
-        let in_episode = |episode| {
+        let in_episode = |episode, which: &dyn Fn(Way) -> bool| {
             let mut reached = Reached::NEVER;
-            for limits in self.met.reached(settled.batch, place, episode) {
-                reached.improve(&limits, self.direction);
+            for (way, limits) in self.met.reached(settled.batch, place, episode) {
+                if which(way) {
+                    reached.improve(&limits, self.direction);
+                }
             }
             (reached != Reached::NEVER).then_some(reached)
         };
-        let reached = in_episode(now);
+        // By a doubtful book, or over a doubtful path, what was there before may be there still.
         let doubtful = settled.slice(place).is_some_and(|slice| slice.is_disturbed_by(at));
-        if !doubtful {
-            return reached;
-        }
-        // By a doubtful book what was there before may be there still.
-        let mut all = reached.unwrap_or(Reached::NEVER);
-        for known in (0..now).filter_map(in_episode) {
+        let mut all = in_episode(now, &|_| true).unwrap_or(Reached::NEVER);
+        for known in (0..now).filter_map(|episode| in_episode(episode, &|way| doubtful || way.doubt)) {
             let [cleared, possible, certain] = known.moments;
             let possible = [possible, certain].into_iter().flatten().min();
             let better = |new: Option<i64>, old: Option<i64>| new.into_iter().chain(old).min();
@@ -206,8 +204,7 @@ struct State {
     met: MetIx,
     place: PlaceIx,
     episode: u32,
-    /// The path has passed a run or a vessel.
-    made: bool,
+    way: Way,
     tier: Tier,
     limit: i64,
 }
@@ -219,10 +216,10 @@ struct Walk<'q, 'a> {
     met: Batches,
     queue: VecDeque<(SpotIx, State)>,
     runs: Runs,
-    vessels: FxHashMap<(PlaceIx, FlowIx), Tier>,
+    vessels: FxHashMap<((PlaceIx, FlowIx), bool), Tier>,
     residues: FxHashMap<(PlaceIx, BatchIx), bool>,
     ambiguous: FxHashSet<BatchIx>,
-    coded: FxHashSet<(BatchIx, Tier, i64, bool)>,
+    coded: FxHashSet<(BatchIx, Tier, i64, Way)>,
 }
 
 /// The episode of a slice that an instant is in.
@@ -275,22 +272,23 @@ impl<'q, 'a> Walk<'q, 'a> {
     fn begin(&mut self) {
         for batch in self.starts.clone() {
             let met = self.meet(batch);
-            self.whole_batch(met, Tier::Certain, self.no_limit(), false);
+            let way = Way { made: false, doubt: false };
+            self.whole_batch(met, Tier::Certain, self.no_limit(), way);
             if self.direction == Direction::Forward && self.met.get(met).is_anywhere() {
-                self.codes(batch, Tier::Certain, self.no_limit(), false);
+                self.codes(batch, Tier::Certain, self.no_limit(), way);
             }
         }
     }
 
-    fn whole_batch(&mut self, met: MetIx, tier: Tier, limit: i64, made: bool) {
+    fn whole_batch(&mut self, met: MetIx, tier: Tier, limit: i64, way: Way) {
         let settled = self.met.get(met).settled.clone();
         for slice in &settled.slices {
             for episode in 0..=u32::try_from(slice.zeros.len()).unwrap_or(u32::MAX) {
-                self.push(State { met, place: slice.place, episode, made, tier, limit });
+                self.push(State { met, place: slice.place, episode, way, tier, limit });
             }
         }
         for place in self.vessels_of(&settled) {
-            self.push(State { met, place, episode: 0, made, tier, limit });
+            self.push(State { met, place, episode: 0, way, tier, limit });
         }
         // What was never in a slice of its own: from a supply or a run straight into a vessel or a run.
         for (number, flow) in settled.flows.iter().enumerate() {
@@ -300,10 +298,10 @@ impl<'q, 'a> Walk<'q, 'a> {
             match (self.direction, far) {
                 (Direction::Forward, Node::Place(vessel)) if into_vessel && flow.in_book() => {
                     self.met.follow(met, number, tier);
-                    self.through_vessel(settled.batch, flow, vessel, tier);
+                    self.through_vessel(settled.batch, flow, vessel, tier, way.doubt);
                 }
                 _ if loose(near) && loose(far) && self.in_time(flow, limit) => {
-                    self.pass(met, &settled, flow, far, tier, made)
+                    self.pass(met, &settled, flow, far, tier, way)
                 }
                 _ => {}
             }
@@ -338,7 +336,7 @@ impl<'q, 'a> Walk<'q, 'a> {
     }
 
     /// An ambiguous bare code links possibly to and from each of its candidates.
-    fn codes(&mut self, batch: BatchIx, tier: Tier, limit: i64, made: bool) {
+    fn codes(&mut self, batch: BatchIx, tier: Tier, limit: i64, way: Way) {
         let settler = self.question.settler();
         if !settler.book().has_pseudo() {
             return;
@@ -349,17 +347,27 @@ impl<'q, 'a> Walk<'q, 'a> {
             return;
         }
         self.ambiguous.insert(batch);
-        let tier = tier.min(Tier::Possible);
+        let tier = self.doubted(tier).min(Tier::Possible);
+        let way = Way { doubt: self.direction == Direction::Forward, ..way };
         for other in others {
             self.ambiguous.insert(other);
-            if !self.coded.insert((other, tier, limit, made)) {
+            if !self.coded.insert((other, tier, limit, way)) {
                 continue;
             }
             let met = self.meet(other);
-            if self.met.get(met).is_anywhere() && (made || !self.is_start(other)) {
+            if self.met.get(met).is_anywhere() && (way.made || !self.is_start(other)) {
                 self.met.get_mut(met).reach(tier);
             }
-            self.whole_batch(met, tier, limit, made);
+            self.whole_batch(met, tier, limit, way);
+        }
+    }
+
+    /// The tier of a path behind a negative, ambiguous or counted difference. Back, what a slice farther on cleared is
+    /// not cleared any more: on the way there the path had passed the difference.
+    fn doubted(&self, tier: Tier) -> Tier {
+        match self.direction {
+            Direction::Forward => tier,
+            Direction::Back => tier.max(Tier::Possible),
         }
     }
 
@@ -372,15 +380,15 @@ impl<'q, 'a> Walk<'q, 'a> {
     }
 
     fn push(&mut self, state: State) {
-        let spot = self.met.spot(state.met, state.place, state.episode, state.made);
-        let best = self.met.limits_mut(spot);
+        let spot = self.met.spot(state.met, state.place, state.episode, state.way);
         // A surer tier at least as good says the same.
-        let known =
-            best[state.tier as usize..].iter().flatten().any(|old| !is_better(self.direction, state.limit, *old));
-        if known {
+        let known = |best: &Limits| {
+            best[state.tier as usize..].iter().flatten().any(|old| !is_better(self.direction, state.limit, *old))
+        };
+        if known(self.met.limits(spot)) {
             return;
         }
-        best[state.tier as usize] = Some(state.limit);
+        self.met.limits_mut(spot)[state.tier as usize] = Some(state.limit);
         self.queue.push_back((spot, state));
     }
 
@@ -392,22 +400,22 @@ impl<'q, 'a> Walk<'q, 'a> {
         }
         let settled = self.met.get(state.met).settled.clone();
         let here = Node::Place(state.place);
-        self.codes(settled.batch, state.tier, state.limit, state.made);
+        self.codes(settled.batch, state.tier, state.limit, state.way);
         match self.direction {
             Direction::Forward => {
                 for flow in settled.flows_from(here) {
                     if self.is_draw(flow) && !self.is_slice(state.place) {
                         continue;
                     }
-                    if let Some(tier) = forward_tier(&settled, &state, flow) {
-                        self.pass(state.met, &settled, flow, flow.to, tier, state.made);
+                    if let Some((tier, doubt)) = forward_tier(&settled, &state, flow) {
+                        self.pass(state.met, &settled, flow, flow.to, tier, Way { doubt, ..state.way });
                     }
                 }
             }
             Direction::Back => {
                 for flow in settled.flows_to(here) {
                     if let Some(tier) = back_tier(&settled, &state, flow) {
-                        self.pass(state.met, &settled, flow, flow.from, tier, state.made);
+                        self.pass(state.met, &settled, flow, flow.from, tier, state.way);
                     }
                 }
             }
@@ -415,7 +423,7 @@ impl<'q, 'a> Walk<'q, 'a> {
     }
 
     /// Goes over a flow to its far end; `tier` is that of the path up to the flow, its own mark excepted.
-    fn pass(&mut self, met: MetIx, settled: &Settlement, flow: &Settled, far: Node, tier: Tier, made: bool) {
+    fn pass(&mut self, met: MetIx, settled: &Settlement, flow: &Settled, far: Node, tier: Tier, way: Way) {
         let batch = settled.batch;
         let marked = match flow.mark {
             Mark::Plain => tier,
@@ -433,22 +441,26 @@ impl<'q, 'a> Walk<'q, 'a> {
         self.met.follow(met, number, tier_on);
         match far {
             Node::Place(place) if self.is_slice(place) => {
-                self.enter(met, settled, flow, place, marked, made);
+                self.enter(met, settled, flow, place, marked, way);
             }
             Node::Place(place) if self.question.book().place_kind(place) == PlaceKind::Vessel => {
                 if self.direction == Direction::Forward || self.is_draw(flow) {
-                    self.through_vessel(batch, flow, place, tier_on);
+                    self.through_vessel(batch, flow, place, tier_on, way.doubt);
                 }
                 if self.direction == Direction::Forward || !self.is_draw(flow) {
-                    self.enter(met, settled, flow, place, tier_on, made);
+                    self.enter(met, settled, flow, place, tier_on, way);
                 }
             }
-            Node::Run(run) => self.through_run(batch, flow, run, tier_on),
+            Node::Run(run) => self.through_run(batch, flow, run, tier_on, way.doubt),
             _ => {}
         }
     }
 
-    fn enter(&mut self, met: MetIx, settled: &Settlement, flow: &Settled, place: PlaceIx, tier: Tier, made: bool) {
+    fn enter(&mut self, met: MetIx, settled: &Settlement, flow: &Settled, place: PlaceIx, tier: Tier, way: Way) {
+        let way = match self.direction {
+            Direction::Forward => way,
+            Direction::Back => Way { doubt: is_doubtful(flow), ..way },
+        };
         let (at, limit) = match self.direction {
             Direction::Forward => (flow.counts_from, flow.counts_from.saturating_mul(2)),
             // The slice must have been entered before it was left; a tie is sure only if it was alone there.
@@ -459,25 +471,25 @@ impl<'q, 'a> Walk<'q, 'a> {
             // The dual of following a fact dated by day out of episodes that began later on its day.
             let last = self::episode(settled, place, flow.latest);
             for episode in episode + 1..=last {
-                self.push(State { met, place, episode, made, tier: tier.min(Tier::Possible), limit });
+                self.push(State { met, place, episode, way, tier: tier.min(Tier::Possible), limit });
             }
         }
         if self.direction == Direction::Back && flow.mark == Mark::Link {
             // The dual of following a link out of whatever episode.
             for episode in 0..episode {
-                self.push(State { met, place, episode, made, tier: tier.min(Tier::Possible), limit });
+                self.push(State { met, place, episode, way, tier: tier.min(Tier::Possible), limit });
             }
         }
         if self.direction == Direction::Back && tier == Tier::Certain {
             let sure = flow.at.saturating_mul(2).saturating_sub(i64::from(!flow.alone));
-            self.push(State { met, place, episode, made, tier, limit: sure });
-            self.push(State { met, place, episode, made, tier: Tier::Possible, limit });
+            self.push(State { met, place, episode, way, tier, limit: sure });
+            self.push(State { met, place, episode, way, tier: Tier::Possible, limit });
         } else {
-            self.push(State { met, place, episode, made, tier, limit });
+            self.push(State { met, place, episode, way, tier, limit });
         }
     }
 
-    fn through_run(&mut self, batch: BatchIx, flow: &Settled, run: RunIx, tier: Tier) {
+    fn through_run(&mut self, batch: BatchIx, flow: &Settled, run: RunIx, tier: Tier, doubt: bool) {
         let Some(stated) = flow.stated else { return };
         let (question, direction) = (self.question, self.direction);
         let tell = || {
@@ -488,7 +500,7 @@ impl<'q, 'a> Walk<'q, 'a> {
             };
             (settler.joins(run, as_of), far)
         };
-        let Some(met) = self.runs.pass(run, stated, tier, tell) else { return };
+        let Some(met) = self.runs.pass(run, stated, tier, self.forward_only(doubt), tell) else { return };
         let window = question.book().extra(stated).and_then(|extra| extra.window);
         let here = RunLeg { flow: stated, batch, at: flow.at, fact: flow.fact, window };
         for number in 0..self.runs.get(met).far.len() {
@@ -501,18 +513,17 @@ impl<'q, 'a> Walk<'q, 'a> {
             if joins.connects(input, output) {
                 let step = if output.at < input.at { Tier::Possible } else { Tier::Certain };
                 let (batch, flow) = (there.batch, there.flow);
-                self.continue_at(batch, flow, EndKind::Run(run), tier.min(step));
+                self.continue_at(batch, flow, EndKind::Run(run), tier.min(step), doubt);
             }
         }
     }
 
-    fn through_vessel(&mut self, batch: BatchIx, flow: &Settled, vessel: PlaceIx, tier: Tier) {
+    fn through_vessel(&mut self, batch: BatchIx, flow: &Settled, vessel: PlaceIx, tier: Tier, doubt: bool) {
         let Some(stated) = flow.stated else { return };
-        let known = self.vessels.get(&(vessel, stated)).copied();
-        if known.is_some_and(|known| known >= tier) {
+        let doubt = self.forward_only(doubt);
+        if passed(&mut self.vessels, (vessel, stated), tier, doubt) {
             return;
         }
-        self.vessels.insert((vessel, stated), tier);
         let mixed = self.question.vessel(vessel);
         let step = |contact: Contact| match contact {
             Contact::Content(_) => Tier::Certain,
@@ -536,13 +547,17 @@ impl<'q, 'a> Walk<'q, 'a> {
                 let drawn = if self.direction == Direction::Forward { other } else { batch };
                 self.residues.insert((vessel, drawn), true);
             }
-            self.continue_at(other, flow, EndKind::Place(vessel), tier.min(step(contact)));
+            // What a vessel owed was not all recorded.
+            let owed = step(contact) < Tier::Certain && contact != Contact::Residue;
+            let tier = if owed { self.doubted(tier) } else { tier };
+            self.continue_at(other, flow, EndKind::Place(vessel), tier.min(step(contact)), doubt || owed);
         }
     }
 
     /// Goes on behind a hub with the settled flows of a stated one.
-    fn continue_at(&mut self, batch: BatchIx, stated: FlowIx, hub: EndKind, tier: Tier) {
+    fn continue_at(&mut self, batch: BatchIx, stated: FlowIx, hub: EndKind, tier: Tier, doubt: bool) {
         let met = self.meet(batch);
+        let way = Way { made: true, doubt: self.forward_only(doubt) };
         let near = match hub {
             EndKind::Run(run) => Node::Run(run),
             EndKind::Place(place) => Node::Place(place),
@@ -553,12 +568,12 @@ impl<'q, 'a> Walk<'q, 'a> {
         match self.direction {
             Direction::Forward => {
                 for flow in settled.flows_from(near).filter(|flow| flow.stated == Some(stated)) {
-                    self.pass(met, &settled, flow, flow.to, tier, true);
+                    self.pass(met, &settled, flow, flow.to, tier, way);
                 }
             }
             Direction::Back => {
                 for flow in settled.flows_to(near).filter(|flow| flow.stated == Some(stated)) {
-                    self.pass(met, &settled, flow, flow.from, tier, true);
+                    self.pass(met, &settled, flow, flow.from, tier, way);
                 }
             }
         }
@@ -566,9 +581,14 @@ impl<'q, 'a> Walk<'q, 'a> {
             // The dual of entering all fills of a code's candidate.
             let poured = |flow: &Settled| flow.stated == Some(stated) && flow.in_book();
             if settled.flows.iter().any(poured) {
-                self.codes(batch, tier, self.no_limit(), true);
+                self.codes(batch, tier, self.no_limit(), way);
             }
         }
+    }
+
+    /// Of a hub it is of no account back.
+    fn forward_only(&self, doubt: bool) -> bool {
+        doubt && self.direction == Direction::Forward
     }
 
     fn point(&self, batch: BatchIx, node: Node) -> Point {
@@ -622,7 +642,7 @@ impl<'q, 'a> Walk<'q, 'a> {
         let mut batches = FxHashMap::with_capacity_and_hasher(self.met.all().len(), FxBuildHasher);
         batches.extend(self.met.all().iter().filter_map(|met| Some((met.settled.batch, met.tier?))));
         let mut vessels: FxHashMap<PlaceIx, Tier> = FxHashMap::default();
-        for ((vessel, _), tier) in &self.vessels {
+        for (((vessel, _), _), tier) in &self.vessels {
             let known = vessels.entry(*vessel).or_insert(*tier);
             *known = (*known).max(*tier);
         }
@@ -647,40 +667,42 @@ impl<'q, 'a> Walk<'q, 'a> {
     }
 }
 
-/// The tier of a step out of a slice, its own mark excepted; `None` when it is not followed.
-fn forward_tier(settled: &Settlement, state: &State, flow: &Settled) -> Option<Tier> {
+/// Picked among several candidates, or drawn because something is missing.
+fn is_doubtful(flow: &Settled) -> bool {
+    matches!(flow.mark, Mark::Assumed | Mark::Link)
+}
+
+/// The tier of a step out of a slice, its own mark excepted, and whether the path has passed a doubtful difference then;
+/// `None` when it is not followed.
+fn forward_tier(settled: &Settlement, state: &State, flow: &Settled) -> Option<(Tier, bool)> {
     if state.limit == i64::MIN {
         let same = episode(settled, state.place, flow.at) == state.episode;
-        return same.then_some(state.tier);
+        return same.then_some((state.tier, state.way.doubt));
     }
     let moment = state.limit.div_euclid(2);
     if flow.latest < moment {
         return None;
     }
+    let disturbed = || settled.slice(state.place).is_some_and(|slice| slice.is_disturbed_by(flow.at));
+    let doubt = state.way.doubt || is_doubtful(flow) || disturbed();
     // A fact dated by day may have happened later on its day, in whichever episode.
     if flow.at < moment {
-        return Some(state.tier.min(Tier::Possible));
+        return Some((state.tier.min(Tier::Possible), doubt));
     }
     let leaves = episode(settled, state.place, flow.at);
     if leaves < state.episode {
         return None;
     }
     if leaves > state.episode {
-        return Some(behind_zero(settled, state, flow.at, flow.mark == Mark::Link));
+        // What leaves after the slice was empty is cleared; over a doubtful path, it is possible (ruling 23).
+        return Some((if doubt { state.tier.min(Tier::Possible) } else { Tier::Cleared }, doubt));
     }
     let sure = flow.at > moment || (flow.at == moment && flow.alone);
-    Some(if sure { state.tier } else { state.tier.min(Tier::Possible) })
+    Some((if sure { state.tier } else { state.tier.min(Tier::Possible) }, doubt))
 }
 
-/// What leaves after the slice was empty is cleared; by a doubtful book, it is possible (ruling 23).
-///
-/// A link is drawn because something else is missing: it is possible whatever this slice's book says.
-fn behind_zero(settled: &Settlement, state: &State, leaves: i64, link: bool) -> Tier {
-    let doubtful = settled.slice(state.place).is_some_and(|slice| slice.is_disturbed_by(leaves));
-    if doubtful || link { state.tier.min(Tier::Possible) } else { Tier::Cleared }
-}
-
-/// The tier of a step into a slice as seen from where it left; `None` when it is not followed.
+/// The tier of a step into a slice as seen from where it left; `None` when it is not followed. What a slice farther on
+/// cleared is possible behind a doubtful difference: seen forward, that comes first.
 fn back_tier(settled: &Settlement, state: &State, flow: &Settled) -> Option<Tier> {
     let enters = episode(settled, state.place, flow.counts_from);
     if state.limit == i64::MAX {
@@ -689,9 +711,13 @@ fn back_tier(settled: &Settlement, state: &State, flow: &Settled) -> Option<Tier
     if flow.counts_from.saturating_mul(2) > state.limit {
         return None;
     }
+    let left = state.limit.div_euclid(2);
+    let disturbed = || settled.slice(state.place).is_some_and(|slice| slice.is_disturbed_by(left));
+    let doubt = || state.way.doubt || disturbed();
     match enters.cmp(&state.episode) {
         std::cmp::Ordering::Greater => None,
-        std::cmp::Ordering::Less => Some(behind_zero(settled, state, state.limit.div_euclid(2), false)),
+        std::cmp::Ordering::Less => Some(if doubt() { Tier::Possible } else { Tier::Cleared }),
+        std::cmp::Ordering::Equal if state.tier == Tier::Cleared && doubt() => Some(Tier::Possible),
         std::cmp::Ordering::Equal => Some(state.tier),
     }
 }

@@ -19,8 +19,33 @@ pub(super) type Limits = [Option<i64>; 3];
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct MetIx(u32);
 
-/// The number of a spot: a slice's episode, or a place without episodes, and whether the path there has
-/// passed a run or a vessel.
+/// Of which kind a path is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Way {
+    /// It has passed a run or a vessel.
+    pub(super) made: bool,
+    /// Forward: it has passed a negative, ambiguous or counted difference, so that no empty slice clears it
+    /// (ruling 23). Back: the slice was left by an assumed pick or a link.
+    pub(super) doubt: bool,
+}
+
+impl Way {
+    const ALL: [Self; 4] = [
+        Self { made: false, doubt: false },
+        Self { made: true, doubt: false },
+        Self { made: false, doubt: true },
+        Self { made: true, doubt: true },
+    ];
+
+    fn number(self) -> u32 {
+        u32::from(self.made) + 2 * u32::from(self.doubt)
+    }
+}
+
+/// Spots of an episode: one for each kind of path.
+const WAYS: usize = Way::ALL.len();
+
+/// The number of a spot: a slice's episode, or a place without episodes, and the kind of path there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SpotIx(u32);
 
@@ -54,11 +79,11 @@ pub(super) struct Batches {
     /// For each flow of each batch the best tier by which it was followed.
     followed: Vec<Option<Tier>>,
     many_followed: usize,
-    /// For each slice of each batch its first spot; two for each of its episodes.
+    /// For each slice of each batch its first spot; one of each kind for each of its episodes.
     slices: Vec<SpotIx>,
     spots: Vec<Limits>,
     /// Places where a batch has no slice: vessels.
-    others: FxHashMap<(BatchIx, PlaceIx, bool), SpotIx>,
+    others: FxHashMap<(BatchIx, PlaceIx, Way), SpotIx>,
 }
 
 fn index(at: usize) -> u32 {
@@ -77,7 +102,7 @@ impl Batches {
         self.followed.resize(first_flow + settled.flows.len(), None);
         for slice in &settled.slices {
             self.slices.push(SpotIx(index(self.spots.len())));
-            self.spots.resize(self.spots.len() + 2 * (slice.zeros.len() + 1), [None; 3]);
+            self.spots.resize(self.spots.len() + WAYS * (slice.zeros.len() + 1), [None; 3]);
         }
         self.all.push(Met { settled, tier: None, first_flow, first_slice });
         self.numbers.insert(batch, met);
@@ -93,14 +118,14 @@ impl Batches {
     }
 
     /// The spot of an episode of the slice at a place.
-    pub(super) fn spot(&mut self, met: MetIx, place: PlaceIx, episode: u32, made: bool) -> SpotIx {
+    pub(super) fn spot(&mut self, met: MetIx, place: PlaceIx, episode: u32, way: Way) -> SpotIx {
         let Met { settled, first_slice, .. } = &self.all[met.0 as usize];
         if let Some(at) = settled.slices.iter().position(|slice| slice.place == place) {
             let first = self.slices[first_slice + at].0;
-            return SpotIx(first + 2 * episode + u32::from(made));
+            return SpotIx(first + index(WAYS) * episode + way.number());
         }
         let spots = &mut self.spots;
-        *self.others.entry((settled.batch, place, made)).or_insert_with(|| {
+        *self.others.entry((settled.batch, place, way)).or_insert_with(|| {
             spots.push([None; 3]);
             SpotIx(index(spots.len() - 1))
         })
@@ -148,7 +173,7 @@ impl Batches {
         let slices = self.all.iter().flat_map(move |met| {
             met.settled.slices.iter().enumerate().map(move |(at, slice)| {
                 let first = self.slices[met.first_slice + at].0 as usize;
-                (met.settled.batch, slice.place, &self.spots[first..][..2 * (slice.zeros.len() + 1)])
+                (met.settled.batch, slice.place, &self.spots[first..][..WAYS * (slice.zeros.len() + 1)])
             })
         });
         let others = self
@@ -158,18 +183,33 @@ impl Batches {
         slices.chain(others)
     }
 
-    /// The limits at which a place is reached in an episode, without and with a run or vessel on the path.
-    pub(super) fn reached(&self, batch: BatchIx, place: PlaceIx, episode: u32) -> [Limits; 2] {
-        let spot = |made| {
+    /// The limits at which a place is reached in an episode, by each kind of path.
+    pub(super) fn reached(&self, batch: BatchIx, place: PlaceIx, episode: u32) -> [(Way, Limits); WAYS] {
+        let spot = |way: Way| {
             let met = self.get(*self.numbers.get(&batch)?);
             let spot = match met.settled.slices.iter().position(|slice| slice.place == place) {
-                Some(at) => SpotIx(self.slices[met.first_slice + at].0 + 2 * episode + u32::from(made)),
-                None => *self.others.get(&(batch, place, made)).filter(|_| episode == 0)?,
+                Some(at) => SpotIx(self.slices[met.first_slice + at].0 + index(WAYS) * episode + way.number()),
+                None => *self.others.get(&(batch, place, way)).filter(|_| episode == 0)?,
             };
             Some(self.spots[spot.0 as usize])
         };
-        [false, true].map(|made| spot(made).unwrap_or_default())
+        Way::ALL.map(|way| (way, spot(way).unwrap_or_default()))
     }
+}
+
+/// Passes something; true where it was passed at least as surely. What was passed in doubt reaches all that it would
+/// without.
+pub(super) fn passed<K: Copy + Eq + std::hash::Hash>(
+    known: &mut FxHashMap<(K, bool), Tier>,
+    key: K,
+    tier: Tier,
+    doubt: bool,
+) -> bool {
+    let is_known = [doubt, true].into_iter().any(|doubt| known.get(&(key, doubt)).is_some_and(|known| *known >= tier));
+    if !is_known {
+        known.insert((key, doubt), tier);
+    }
+    is_known
 }
 
 /// A run on the way.
@@ -187,7 +227,7 @@ pub(super) struct MetRun {
 pub(super) struct Runs {
     numbers: FxHashMap<RunIx, usize>,
     all: Vec<MetRun>,
-    passed: FxHashMap<FlowIx, Tier>,
+    passed: FxHashMap<(FlowIx, bool), Tier>,
 }
 
 impl Runs {
@@ -198,11 +238,10 @@ impl Runs {
         run: RunIx,
         leg: FlowIx,
         tier: Tier,
+        doubt: bool,
         tell: impl FnOnce() -> (Joins, Vec<RunLeg>),
     ) -> Option<usize> {
-        let known = self.passed.insert(leg, tier);
-        if let Some(known) = known.filter(|known| *known >= tier) {
-            self.passed.insert(leg, known);
+        if passed(&mut self.passed, leg, tier, doubt) {
             return None;
         }
         let all = &mut self.all;

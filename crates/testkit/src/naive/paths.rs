@@ -14,8 +14,8 @@ use super::walk::{Reached, Tier, Trace};
 use super::{Bounds, Naive};
 use crate::generate::{Knobs, plants_with};
 
-/// A slice reached at a moment by a path of a tier, perhaps through a run or a vessel.
-type State = (BatchRef, Place, Instant, Tier, bool);
+/// A slice reached at a moment by a path of a tier, perhaps through a run or a vessel, perhaps over a difference.
+type State = (BatchRef, Place, Instant, Tier, bool, bool);
 
 fn parts_of(settled: &Settled, batch: &BatchRef, place: &Place) -> Option<Parts> {
     let plain = !matches!(place, Place::Vessel(_) | Place::Sink(_));
@@ -23,14 +23,14 @@ fn parts_of(settled: &Settled, batch: &BatchRef, place: &Place) -> Option<Parts>
 }
 
 /// Where a flow leads by a path of a tier.
-fn ends(settled: &Settled, index: usize, tier: Tier, made: bool) -> Vec<State> {
+fn ends(settled: &Settled, index: usize, tier: Tier, made: bool, doubt: bool) -> Vec<State> {
     let flow: &Flow = &settled.flows[index];
     let mut states = Vec::new();
-    let mut onward = |from: Node, event: &lotline_domain::id::EventId, leg: u32, tier: Tier| {
+    let mut onward = |from: Node, event: &lotline_domain::id::EventId, leg: u32, tier: Tier, doubt: bool| {
         for (next, flow) in settled.flows.iter().enumerate() {
             let of_leg = matches!(from, Node::Draw(..)) || (flow.cause == *event && flow.leg == leg);
             if flow.from == from && of_leg {
-                states.extend(ends(settled, next, tier, true));
+                states.extend(ends(settled, next, tier, true, doubt));
             }
         }
     };
@@ -41,7 +41,7 @@ fn ends(settled: &Settled, index: usize, tier: Tier, made: bool) -> Vec<State> {
                 run.inputs.iter().find(|input| input.event == flow.cause && input.leg == flow.leg).expect("a leg");
             for output in run.outputs.iter().filter(|output| run.connects(input, output)) {
                 let step = if output.at < input.at { Tier::Possible } else { Tier::Certain };
-                onward(flow.to.clone(), &output.event, output.leg, tier.min(step));
+                onward(flow.to.clone(), &output.event, output.leg, tier.min(step), doubt);
             }
         }
         Node::Slice(batch, place) => {
@@ -52,13 +52,15 @@ fn ends(settled: &Settled, index: usize, tier: Tier, made: bool) -> Vec<State> {
                     let same_leg = flow.possible && fill.key.event == flow.cause && fill.key.leg == flow.leg;
                     if fill.flows.contains(&index) || same_leg {
                         let draw = &vessel.draws[link.draw].key;
-                        onward(Node::Draw(draw.event.clone(), draw.leg), &draw.event, draw.leg, tier.min(link.tier));
+                        let doubt = doubt || (link.tier < Tier::Certain && !link.residue);
+                        let hub = Node::Draw(draw.event.clone(), draw.leg);
+                        onward(hub, &draw.event, draw.leg, tier.min(link.tier), doubt);
                     }
                 }
             }
-            states.push((batch.clone(), place.clone(), flow.at, tier, made));
+            states.push((batch.clone(), place.clone(), flow.at, tier, made, doubt));
             if let Some(from) = flow.counts_from {
-                states.push((batch.clone(), place.clone(), from, tier.min(Tier::Possible), made));
+                states.push((batch.clone(), place.clone(), from, tier.min(Tier::Possible), made, doubt));
             }
         }
         Node::Draw(..) | Node::Origin(_) => {}
@@ -66,7 +68,7 @@ fn ends(settled: &Settled, index: usize, tier: Tier, made: bool) -> Vec<State> {
     states
 }
 
-fn steps_from(settled: &Settled, (batch, place, moment, tier, made): &State, from_start: bool) -> Vec<State> {
+fn steps_from(settled: &Settled, (batch, place, moment, tier, made, doubt): &State, from_start: bool) -> Vec<State> {
     let mut states = Vec::new();
     if place.is_sink() {
         return states;
@@ -81,15 +83,20 @@ fn steps_from(settled: &Settled, (batch, place, moment, tier, made): &State, fro
             let wholly = matches!(&flow.to, Node::Run(_) | Node::Slice(_, Place::Vessel(_)));
             let sure = !flow.possible && (!flow.assumed || wholly);
             let step = if sure { Tier::Certain } else { Tier::Possible };
-            states.extend(ends(settled, index, step, *made));
+            states.extend(ends(settled, index, step, *made, false));
         } else if flow.latest >= *moment {
             let had = settled.book(batch, place).had_before(*moment);
             let sure = !flow.assumed && !flow.possible && (flow.at > *moment || (flow.at == *moment && !had));
             let step = if sure { Tier::Certain } else { Tier::Possible };
             // What is missing elsewhere may be of it whatever this book says.
-            let later = parts.as_ref().filter(|_| flow.at > *moment && !flow.possible);
-            let across = later.map(|parts| parts.across(parts.part(*moment), parts.part(flow.at)));
-            states.extend(ends(settled, index, (*tier).min(step).min(across.unwrap_or(Tier::Certain)), *made));
+            let disturbed = parts.as_ref().is_some_and(|parts| parts.is_disturbed_by(parts.part(flow.at)));
+            let doubt = *doubt || disturbed || flow.assumed || flow.possible;
+            let later = parts.as_ref().filter(|_| flow.at > *moment);
+            let across = match later.map(|parts| parts.across(parts.part(*moment), parts.part(flow.at))) {
+                Some(Tier::Cleared) if doubt => Tier::Possible,
+                across => across.unwrap_or(Tier::Certain),
+            };
+            states.extend(ends(settled, index, (*tier).min(step).min(across), *made, doubt));
         }
     }
     states
@@ -102,14 +109,14 @@ fn every_path(settled: &Settled, start: &BatchRef) -> Trace {
     let own: Vec<Place> =
         settled.slices.keys().filter(|(batch, _)| batch == start).map(|(_, place)| place.clone()).collect();
     for place in own {
-        let state = (start.clone(), place.clone(), Instant::MIN, Tier::Certain, false);
+        let state = (start.clone(), place.clone(), Instant::MIN, Tier::Certain, false, false);
         todo.extend(steps_from(settled, &state, true));
         for (index, flow) in settled.flows.iter().enumerate() {
             if matches!(place, Place::Vessel(_))
                 && flow.to == Node::Slice(start.clone(), place.clone())
                 && !flow.possible
             {
-                todo.extend(ends(settled, index, Tier::Certain, false).into_iter().filter(|state| state.4));
+                todo.extend(ends(settled, index, Tier::Certain, false, false).into_iter().filter(|state| state.4));
             }
         }
         note(&mut trace, &state, start);
@@ -124,7 +131,7 @@ fn every_path(settled: &Settled, start: &BatchRef) -> Trace {
     trace
 }
 
-fn note(trace: &mut Trace, (batch, place, moment, tier, made): &State, start: &BatchRef) {
+fn note(trace: &mut Trace, (batch, place, moment, tier, made, _): &State, start: &BatchRef) {
     let reached = Reached { tier: *tier, moment: *moment };
     let known = trace.slices.entry((batch.to_string(), place.to_string())).or_insert(reached);
     if (*tier, std::cmp::Reverse(*moment)) > (known.tier, std::cmp::Reverse(known.moment)) {

@@ -88,11 +88,12 @@ impl Settled {
     /// A vessel is a run (ruling 15): what draws took of a batch is consumed there.
     fn passed_on(&self, batch: &Batch, place: &Place, tier: Tier, rows: &mut BTreeMap<(String, String), Row>) {
         let here = Node::Slice(batch.clone(), place.clone());
-        let drawn = self.flows.iter().filter(|flow| flow.from == here && matches!(flow.to, Node::Draw(..)));
-        let quantity = drawn.filter_map(|flow| flow.amount.clone()).fold(zero(), |sum, amount| sum + amount);
-        if quantity > zero() {
+        let drawn = || self.flows.iter().filter(|flow| flow.from == here && matches!(flow.to, Node::Draw(..)));
+        let unknown = drawn().any(|flow| flow.amount.is_none() && !flow.possible);
+        let quantity = drawn().filter_map(|flow| flow.amount.clone()).fold(zero(), |sum, amount| sum + amount);
+        if quantity > zero() || unknown {
             let (state, stands) = ("consumed", place.clone());
-            let row = Row { tier, state, cleared: false, quantity, unknown: false, stands, exposure: None };
+            let row = Row { tier, state, cleared: false, quantity, unknown, stands, exposure: None };
             rows.insert((batch.to_string(), format!("{place}/consumed")), row);
         }
     }

@@ -232,12 +232,16 @@ impl Parts {
         self.0.len() + 1
     }
 
+    /// Whether by a part the book proves nothing any more.
+    pub fn is_disturbed_by(&self, part: usize) -> bool {
+        self.0[..part].iter().any(|(_, what)| *what == Break::Disturbed)
+    }
+
     /// How sure it can be that what was there in one part is there in a later one: where nothing was left in
     /// between it is not, or, if the book was disturbed by then, possibly.
     pub fn across(&self, from: usize, to: usize) -> Tier {
         let emptied = self.0[from..to].iter().any(|(_, what)| *what == Break::Empty);
-        let disturbed = self.0[..to].iter().any(|(_, what)| *what == Break::Disturbed);
-        match (emptied, disturbed) {
+        match (emptied, self.is_disturbed_by(to)) {
             (false, _) => Tier::Certain,
             (true, true) => Tier::Possible,
             (true, false) => Tier::Cleared,

@@ -49,13 +49,15 @@ pub struct Trace {
     pub slices: BTreeMap<(String, String), Reached>,
 }
 
-/// A slice in one of its episodes; `made` once the path has passed a run or a vessel.
+/// A slice in one of its episodes; `made` once the path has passed a run or a vessel, `doubt` once it has passed a
+/// negative, ambiguous or counted difference: then no empty slice clears it (ruling 23).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Spot {
     pub batch: Batch,
     pub place: Place,
     pub episode: usize,
     made: bool,
+    doubt: bool,
 }
 
 /// Decides whether a path may go from one batch into another made of it: input, output, when the
@@ -113,7 +115,7 @@ impl<'a> Walk<'a> {
     /// All slices of a batch from a moment on, in all their episodes.
     pub fn start(&mut self, batch: &Batch) {
         self.whole = true;
-        self.reach_all(batch, Tier::Certain, Instant::MIN, false);
+        self.reach_all(batch, Tier::Certain, Instant::MIN, false, false);
         if self.settled.slices.keys().any(|(of, _)| of == batch) {
             self.by_codes(batch, Tier::Certain, Instant::MIN, false);
         }
@@ -122,11 +124,12 @@ impl<'a> Walk<'a> {
     /// One slice from a moment on.
     pub fn start_slice(&mut self, batch: &Batch, place: &Place, from: Instant) {
         let episode = self.episode(batch, place, from);
-        self.reach(Spot { batch: batch.clone(), place: place.clone(), episode, made: false }, Tier::Certain, from);
+        let spot = Spot { batch: batch.clone(), place: place.clone(), episode, made: false, doubt: false };
+        self.reach(spot, Tier::Certain, from);
         if let Place::Vessel(vessel) = place {
             self.drawn_from = from;
             for fill in self.fills(vessel, |fill| fill.batch == *batch && fill.key.instant <= from) {
-                self.through_vessel(vessel, fill, Tier::Certain);
+                self.through_vessel(vessel, fill, Tier::Certain, false);
             }
             self.drawn_from = Instant::MIN;
         }
@@ -152,15 +155,15 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn reach_all(&mut self, batch: &Batch, tier: Tier, moment: Instant, made: bool) {
+    fn reach_all(&mut self, batch: &Batch, tier: Tier, moment: Instant, made: bool, doubt: bool) {
         let places: Vec<Place> =
             self.settled.slices.keys().filter(|(of, _)| of == batch).map(|(_, place)| place.clone()).collect();
         for place in places {
             for episode in 0..self.episodes_of(batch, &place) {
-                self.reach(Spot { batch: batch.clone(), place: place.clone(), episode, made }, tier, moment);
+                self.reach(Spot { batch: batch.clone(), place: place.clone(), episode, made, doubt }, tier, moment);
             }
             if matches!(place, Place::Vessel(_)) {
-                self.enter_fills(batch, &place, tier, made);
+                self.enter_fills(batch, &place, tier, doubt);
             }
         }
     }
@@ -169,7 +172,7 @@ impl<'a> Walk<'a> {
     fn by_codes(&mut self, batch: &Batch, tier: Tier, moment: Instant, made: bool) {
         if self.traces {
             for other in self.settled.names.alternatives(batch) {
-                self.reach_all(&other, tier.min(Tier::Possible), moment, made);
+                self.reach_all(&other, tier.min(Tier::Possible), moment, made, true);
             }
         }
     }
@@ -184,7 +187,11 @@ impl<'a> Walk<'a> {
         self.todo.insert(spot.clone());
         for later in spot.episode + 1..self.episodes_of(&spot.batch, &spot.place) {
             let parts = &self.parts[&(spot.batch.clone(), spot.place.clone())];
-            let tier = tier.min(parts.across(spot.episode, later));
+            let across = match parts.across(spot.episode, later) {
+                Tier::Cleared if spot.doubt => Tier::Possible,
+                across => across,
+            };
+            let tier = tier.min(across);
             self.reach(Spot { episode: later, ..spot.clone() }, tier, moment);
         }
         self.by_codes(&spot.batch, tier, moment, spot.made);
@@ -205,8 +212,10 @@ impl<'a> Walk<'a> {
             // A fact dated by day may have happened later on its day, in whichever part of the book.
             let later_that_day = flow.at < moment && flow.latest >= moment;
             let part = self.episode(&spot.batch, &spot.place, flow.at);
-            // What is missing elsewhere may be of it whatever this book says (ruling 1).
-            let now = flow.at >= moment && (part == spot.episode || (flow.possible && part > spot.episode));
+            // What is missing elsewhere may be of it whatever this book says (ruling 1), and so may be what was picked
+            // among several (ruling 23).
+            let doubted = flow.possible || (flow.assumed && self.traces && moment > Instant::MIN);
+            let now = flow.at >= moment && (part == spot.episode || (doubted && part > spot.episode));
             if !now && !later_that_day {
                 continue;
             }
@@ -221,19 +230,24 @@ impl<'a> Walk<'a> {
             let wholly = moment == Instant::MIN && matches!(&flow.to, Node::Run(_) | Node::Slice(_, Place::Vessel(_)));
             let picked = !flow.assumed || (wholly && self.whole);
             let step = if timely && picked && !flow.possible { Tier::Certain } else { Tier::Possible };
-            self.follow(index, tier.min(step), spot.made);
+            let disturbed = self.parts.get(&(spot.batch.clone(), spot.place.clone()));
+            let disturbed = disturbed.is_some_and(|parts| parts.is_disturbed_by(part));
+            // A suspect batch is suspect wherever it is.
+            let own = moment == Instant::MIN;
+            let doubt = spot.doubt || (!own && (disturbed || flow.assumed || flow.possible));
+            self.follow(index, tier.min(step), spot.made, doubt && self.traces);
         }
     }
 
     /// Follows a flow to where it ends.
-    fn follow(&mut self, index: usize, tier: Tier, made: bool) {
+    fn follow(&mut self, index: usize, tier: Tier, made: bool, doubt: bool) {
         let best = self.followed.entry(index).or_insert(tier);
         *best = (*best).max(tier);
         let flow = self.settled.flows[index].clone();
         match &flow.to {
             Node::Slice(batch, place) => {
                 let episode = self.episode(batch, place, flow.at);
-                let spot = Spot { batch: batch.clone(), place: place.clone(), episode, made };
+                let spot = Spot { batch: batch.clone(), place: place.clone(), episode, made, doubt };
                 self.reach(spot.clone(), tier, flow.at);
                 if let Some(from) = flow.counts_from {
                     let episode = self.episode(batch, place, from);
@@ -245,11 +259,11 @@ impl<'a> Walk<'a> {
                             || (flow.possible && fill.key.event == flow.cause && fill.key.leg == flow.leg)
                     });
                     for fill in fills {
-                        self.through_vessel(vessel, fill, tier);
+                        self.through_vessel(vessel, fill, tier, doubt);
                     }
                 }
             }
-            Node::Run(id) => self.through_run(id, &flow.cause, flow.leg, tier),
+            Node::Run(id) => self.through_run(id, &flow.cause, flow.leg, tier, doubt),
             Node::Draw(..) | Node::Origin(_) => {}
         }
     }
@@ -259,14 +273,14 @@ impl<'a> Walk<'a> {
         (0..fills.len()).filter(|index| which(&fills[*index])).collect()
     }
 
-    fn enter_fills(&mut self, batch: &Batch, place: &Place, tier: Tier, _made: bool) {
+    fn enter_fills(&mut self, batch: &Batch, place: &Place, tier: Tier, doubt: bool) {
         let Place::Vessel(vessel) = place else { return };
         for fill in self.fills(vessel, |fill| fill.batch == *batch) {
-            self.through_vessel(vessel, fill, tier);
+            self.through_vessel(vessel, fill, tier, doubt);
         }
     }
 
-    fn through_vessel(&mut self, vessel: &VesselId, fill: usize, tier: Tier) {
+    fn through_vessel(&mut self, vessel: &VesselId, fill: usize, tier: Tier, doubt: bool) {
         let settled = self.settled;
         self.fills.insert((vessel.clone(), fill));
         let vessel = &settled.vessels[vessel];
@@ -282,13 +296,14 @@ impl<'a> Walk<'a> {
             let hub = Node::Draw(draw.key.event.clone(), draw.key.leg);
             for index in 0..settled.flows.len() {
                 if settled.flows[index].from == hub {
-                    self.follow(index, tier.min(link.tier), true);
+                    let owed = self.traces && link.tier < Tier::Certain && !link.residue;
+                    self.follow(index, tier.min(link.tier), true, doubt || owed);
                 }
             }
         }
     }
 
-    fn through_run(&mut self, id: &RunId, event: &lotline_domain::id::EventId, leg: u32, tier: Tier) {
+    fn through_run(&mut self, id: &RunId, event: &lotline_domain::id::EventId, leg: u32, tier: Tier, doubt: bool) {
         let Some(run) = self.runs.get(id).cloned() else { return };
         let Some(input) = run.inputs.iter().find(|input| input.event == *event && input.leg == leg) else { return };
         for output in run.outputs.iter().filter(|output| run.connects(input, output)) {
@@ -300,7 +315,7 @@ impl<'a> Walk<'a> {
             for index in 0..self.settled.flows.len() {
                 let flow = &self.settled.flows[index];
                 if flow.from == from && flow.cause == output.event && flow.leg == output.leg {
-                    self.follow(index, tier.min(step), true);
+                    self.follow(index, tier.min(step), true, doubt);
                 }
             }
         }
@@ -309,17 +324,22 @@ impl<'a> Walk<'a> {
     /// Whether a slice, as it was at `at`, is or may be reached by an instant.
     pub fn is_reached_by(&self, batch: &Batch, place: &Place, at: Instant, latest: Instant) -> bool {
         let episode = self.episode(batch, place, at);
-        [false, true].into_iter().any(|made| {
-            let spot = Spot { batch: batch.clone(), place: place.clone(), episode, made };
-            let moments = self.moments.get(&spot).copied().unwrap_or_default();
+        self.spots(batch, place, episode).any(|moments| {
             [Tier::Possible, Tier::Certain].iter().any(|tier| moments[tier.index()].is_some_and(|m| m <= latest))
         })
     }
 
-    /// The best tier of a spot, over both kinds of paths, with its moment.
+    /// A slice's part, reached by paths of each kind.
+    fn spots(&self, batch: &Batch, place: &Place, episode: usize) -> impl Iterator<Item = &[Option<Instant>; 3]> {
+        let kinds = [(false, false), (false, true), (true, false), (true, true)];
+        let spots =
+            kinds.map(|(made, doubt)| Spot { batch: batch.clone(), place: place.clone(), episode, made, doubt });
+        spots.into_iter().filter_map(|spot| self.moments.get(&spot))
+    }
+
+    /// The best tier of a spot, over all kinds of paths, with its moment.
     pub fn at(&self, batch: &Batch, place: &Place, episode: usize) -> Option<Reached> {
-        let both = [false, true].map(|made| Spot { batch: batch.clone(), place: place.clone(), episode, made });
-        let reached = both.iter().filter_map(|spot| self.moments.get(spot)).filter_map(best);
+        let reached = self.spots(batch, place, episode).filter_map(best);
         reached.max_by_key(|reached| (reached.tier, std::cmp::Reverse(reached.moment)))
     }
 
