@@ -17,10 +17,15 @@ const BINARY: &str = "LOTLINE_BINARY_IS_BUILT";
 /// long batteries and, after the tests, the planted bugs.
 pub fn run(workspace: &Workspace, full: bool, filter: Option<&str>) -> Result<()> {
     let server = tools::nats_server(workspace)?;
+    let client = tools::nats_py(workspace)?;
     let nextest = process::has_cargo("nextest");
     let cargo = || {
         let mut cargo = process::cargo();
-        cargo.current_dir(&workspace.root).env(tools::NATS_SERVER, &server).env(BINARY, "1");
+        cargo
+            .current_dir(&workspace.root)
+            .env(tools::NATS_SERVER, &server)
+            .env(tools::NATS_PY, &client)
+            .env(BINARY, "1");
         if full {
             cargo.env(FULL, "1");
         }

