@@ -4,6 +4,7 @@
 //! `cargo run --release -p lotline-benches -- all`
 
 mod append;
+mod bus;
 mod fixture;
 mod ledger;
 mod load;
@@ -68,6 +69,8 @@ enum Theme {
     Open,
     /// A recall question in a big genealogy.
     Trace,
+    /// Relay, intake, feed and projectors over a NATS server.
+    Nats,
     /// What a process needs that holds this genealogy.
     Memory,
     /// One measured process of `memory`.
@@ -114,13 +117,14 @@ fn run(cli: &Cli) -> Outcome {
     }
     println!("{}", load::machine());
     type Bench = fn(&Path, &Options, &mut Table) -> Outcome;
-    let themes: [(Theme, &str, Bench); 7] = [
+    let themes: [(Theme, &str, Bench); 8] = [
         (Theme::Append, "Durable single-event intents", append::run),
         (Theme::Observations, "Observations from JSON Lines", observations::run),
         (Theme::Verify, "Verification", ledger::verify),
         (Theme::Rebuild, "Rebuild of the read models", models::rebuild),
         (Theme::Open, "Opening", models::open),
         (Theme::Trace, "Trace in a big genealogy", trace::run),
+        (Theme::Nats, "Over NATS", bus::run),
         (Theme::Memory, "Memory", memory::run),
     ];
     for (theme, title, bench) in themes {
