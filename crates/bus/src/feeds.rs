@@ -18,6 +18,7 @@ use lotline_wire::channel;
 use lotline_wire::feed::AsOf;
 
 use crate::connect::Bus;
+use crate::denied::{Act, names};
 use crate::error::Trouble;
 
 /// So many messages may wait for their acknowledgement.
@@ -109,7 +110,8 @@ impl Bus {
         let last = (0, String::new());
         let feed =
             Feed { bus: self.clone(), ledger, stream, bucket, last, is_linked: false, revisions: HashMap::new() };
-        self.block_on(feed.need())?;
+        let work = feed.need();
+        self.block_on(self.unless_denied("make the feed", feed.concerns(), work))?;
         Ok(feed)
     }
 }
@@ -142,9 +144,16 @@ impl Feed {
         made.map(drop).map_err(|error| Trouble::of("make a bucket", crate::stream::told(&error).as_ref(), error))
     }
 
+    /// Whether a subject is one of this feed's.
+    fn concerns(&self) -> impl Fn(Act, &str) -> bool + use<> {
+        let names_of = [self.stream.clone(), self.bucket.clone(), format!("KV_{}", self.bucket)];
+        let changes = channel::on_hand_changes_subject(&self.ledger, "", "").trim_end_matches('.').to_owned() + ".";
+        move |_, subject| names_of.iter().any(|name| names(subject, name)) || subject.starts_with(&changes)
+    }
+
     /// Whether there is a connection to the server now.
     pub fn is_connected(&self) -> bool {
-        self.bus.client().connection_state() == async_nats::connection::State::Connected
+        self.bus.is_connected()
     }
 
     /// The name of its stream.
@@ -157,8 +166,8 @@ impl Feed {
     /// # Errors
     /// When the server does not tell, or what is there is nobody's change.
     pub fn tail(&mut self) -> Result<Option<Tail>, Trouble> {
-        let bus = self.bus.clone();
-        bus.block_on(async {
+        let (bus, concerns) = (self.bus.clone(), self.concerns());
+        let work = async {
             self.need().await?;
             let doing = "read the last change";
             let stream = bus.context().get_stream_no_info(&self.stream).await;
@@ -180,7 +189,8 @@ impl Feed {
                 return Err(Trouble::Refused { doing, source: source.into() });
             };
             Ok(Some(Tail { since, commit, hash: text(channel::COMMIT_HASH), number, of }))
-        })
+        };
+        bus.block_on(bus.unless_denied("read the last change", concerns, work))
     }
 
     /// Up to where the bucket is.
@@ -188,8 +198,9 @@ impl Feed {
     /// # Errors
     /// When the server does not tell.
     pub fn as_of(&mut self) -> Result<Option<AsOf>, Trouble> {
-        let bus = self.bus.clone();
-        let found = bus.block_on(self.value(channel::AS_OF_KEY))?;
+        let (bus, concerns) = (self.bus.clone(), self.concerns());
+        let work = self.value(channel::AS_OF_KEY);
+        let found = bus.block_on(bus.unless_denied("read a value of a bucket", concerns, work))?;
         Ok(found.and_then(|(_, _, body)| lotline_wire::feed::read_as_of(&body)))
     }
 
@@ -198,11 +209,12 @@ impl Feed {
     /// # Errors
     /// [`FeedError`]: some of it may be told.
     pub fn tell(&mut self, step: &Step, changes: &[Change], told: usize) -> Result<(), FeedError> {
-        let bus = self.bus.clone();
-        bus.block_on(async {
+        let (bus, concerns) = (self.bus.clone(), self.concerns());
+        let work = async {
             self.publish(step, changes, told).await?;
             self.put(step, changes).await
-        })
+        };
+        bus.block_on(bus.unless_denied("tell changes", concerns, work))
     }
 
     /// Brings the bucket up to a step that is in the stream whole.
@@ -210,8 +222,8 @@ impl Feed {
     /// # Errors
     /// [`FeedError`]: some of it may be there.
     pub fn keep(&mut self, step: &Step, changes: &[Change]) -> Result<(), FeedError> {
-        let bus = self.bus.clone();
-        bus.block_on(self.put(step, changes))
+        let (bus, concerns) = (self.bus.clone(), self.concerns());
+        bus.block_on(bus.unless_denied("keep current values", concerns, self.put(step, changes)))
     }
 
     async fn publish(&mut self, step: &Step, changes: &[Change], told: usize) -> Result<(), FeedError> {

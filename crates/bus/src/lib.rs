@@ -15,6 +15,8 @@
 //! copied to the settled ones first; go on behind a commit that is missing or damaged.
 
 mod connect;
+mod credentials;
+mod denied;
 mod error;
 mod feeds;
 mod intake;
@@ -24,8 +26,11 @@ mod project;
 mod relay;
 mod stop;
 mod stream;
+mod tally;
 
 pub use connect::{Bus, BusOptions, ConnectError};
+pub use credentials::FileError;
+pub use denied::{Act, Denied};
 pub use error::{BoxError, Trouble};
 pub use feeds::{Change, Feed, FeedError, Step, Tail};
 pub use intake::{Answer, Incoming, IntakeError, IntakeOptions, MESSAGE_MAX, Means, Reply, TakenIn, Taker};
@@ -34,4 +39,5 @@ pub use model::{Cursor, Model};
 pub use project::{ChainBroken, Checkpoints, Found, ProjectError, ProjectOptions, Projected};
 pub use relay::{Kept, OnDifference, Relay, RelayError, RelayOptions, Relayed, Why};
 pub use stop::Stop;
-pub use stream::{StreamHead, stream_name, subject};
+pub use stream::{Backlog, StreamHead, stream_name, subject};
+pub use tally::Tally;

@@ -23,11 +23,12 @@ follows them.
 
 Exit codes tell how the service ended, not what became of single commands:
   0  it was asked to end
-  2  --nats is no address
+  2  --nats is no address, or a file with keys or certificates will not do
   4  the folder is in use, or the NATS server cannot be used at the start; one that goes away later is waited for
   5  the ledger is damaged, was rolled back behind its stream, or is recorded in by somebody else, too
   6  a newer program wrote the folder
-  7  a file or disk failed: full, read-only, gone";
+  7  a file or disk failed: full, read-only, gone
+  8  the NATS server refuses the credentials or a permission, or one side does not trust the other's certificate";
 
 const RELAY: &str = "\
 It reads the ledger beside whoever records in it, and keeps nothing itself: where it goes on follows from
@@ -37,11 +38,12 @@ an older copy of the folder was put back: nothing is written then, unless --catc
 
 Exit codes:
   0  it was asked to end; with --once, all is published
-  2  --dir names no data folder, or --nats is no address
+  2  --dir names no data folder, --nats is no address, or a file with keys or certificates will not do
   4  the NATS server cannot be used at the start, or refuses; one that goes away later is waited for
   5  the stream is ahead of the ledger or was written to by somebody else, or the ledger is damaged
   6  a newer program wrote the folder
-  7  a file or disk failed: full, read-only, gone";
+  7  a file or disk failed: full, read-only, gone
+  8  the NATS server refuses the credentials or a permission, or one side does not trust the other's certificate";
 
 const PROJECTOR: &str = "\
 Each commit's number, bytes and hash are checked. What is saved names the commit that it is as of, so that after
@@ -49,12 +51,14 @@ whatever end only the commits behind that one are applied.
 
 Exit codes:
   0  it was asked to end, or has come to --until
-  2  --nats is no address, several ledgers have streams and none is named, or the folder is another ledger's
+  2  --nats is no address, a file with keys or certificates will not do, several ledgers have streams and none is
+     named, or the folder is another ledger's
   4  the folder is in use, the ledger has no stream yet, or the NATS server cannot be used at the start; one
      that goes away later is waited for
   5  the chain is broken at the commit named, or the folder was built from another chain
   6  a newer program wrote a commit
-  7  a file or disk failed: full, read-only, gone";
+  7  a file or disk failed: full, read-only, gone
+  8  the NATS server refuses the credentials or a permission, or one side does not trust the other's certificate";
 
 /// Batch traceability: records what happened to batches, and answers where they came from, where they
 /// went, how much of them is where, and what a recall must bring back.
@@ -105,6 +109,30 @@ pub enum Command {
     /// Messages from the queue on a NATS server that cannot be taken as they are: look at them, mend them and send them
     /// again, or drop them.
     DeadLetters(DeadLetters),
+}
+
+/// Who one is to a NATS server, and whom to trust. Secrets stand in files, never on the command line.
+#[derive(Debug, Clone, Args, Default)]
+#[command(next_help_heading = "NATS")]
+pub struct Access {
+    /// A user's credentials: a file with a JWT and its seed.
+    #[arg(long, value_name = "FILE", env = "NATS_CREDS", conflicts_with = "nats_nkey")]
+    pub nats_creds: Option<PathBuf>,
+    /// A user's nkey: a file with its seed.
+    #[arg(long, value_name = "FILE", env = "NATS_NKEY")]
+    pub nats_nkey: Option<PathBuf>,
+    /// Trust the certificates in this file (PEM), and not those of the system; there is no connection without TLS then.
+    #[arg(long, value_name = "FILE", env = "NATS_CA")]
+    pub nats_ca: Option<PathBuf>,
+    /// A client certificate (PEM), where the server asks for one.
+    #[arg(long, value_name = "FILE", env = "NATS_CERT", requires = "nats_key")]
+    pub nats_cert: Option<PathBuf>,
+    /// The key of the client certificate (PEM).
+    #[arg(long, value_name = "FILE", env = "NATS_KEY", requires = "nats_cert")]
+    pub nats_key: Option<PathBuf>,
+    /// What the names of inboxes begin with, where permissions give a user its own.
+    #[arg(long, value_name = "PREFIX", env = "NATS_INBOX_PREFIX")]
+    pub nats_inbox_prefix: Option<String>,
 }
 
 /// Which data.
@@ -340,8 +368,11 @@ pub struct Rebuild {
 #[derive(Debug, Args)]
 pub struct Serve {
     /// Relay to this NATS server, such as nats://localhost:4222, and take requests from it.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", env = "NATS_URL", hide_env_values = true)]
     pub nats: Option<String>,
+    /// How to connect.
+    #[command(flatten)]
+    pub access: Access,
     /// Take nothing in from the NATS server.
     #[arg(long, requires = "nats")]
     pub no_intake: bool,
@@ -365,8 +396,11 @@ pub struct Serve {
 #[derive(Debug, Args)]
 pub struct Relay {
     /// The NATS server, such as nats://localhost:4222.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", env = "NATS_URL", hide_env_values = true)]
     pub nats: String,
+    /// How to connect.
+    #[command(flatten)]
+    pub access: Access,
     /// Publish what is there, and end.
     #[arg(long)]
     pub once: bool,
@@ -400,8 +434,11 @@ pub struct Projector {
     /// Which read model.
     pub kind: Kind,
     /// The NATS server, such as nats://localhost:4222.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", env = "NATS_URL", hide_env_values = true)]
     pub nats: String,
+    /// How to connect.
+    #[command(flatten)]
+    pub access: Access,
     /// The ledger, where several have streams on that server.
     #[arg(long, value_name = "ID")]
     pub ledger: Option<String>,
@@ -431,8 +468,11 @@ pub struct DeadLetters {
 #[derive(Debug, Args)]
 pub struct Post {
     /// The NATS server, such as nats://localhost:4222.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", env = "NATS_URL", hide_env_values = true)]
     pub nats: String,
+    /// How to connect.
+    #[command(flatten)]
+    pub access: Access,
     /// The ledger, where several have streams on that server.
     #[arg(long, value_name = "ID")]
     pub ledger: Option<String>,

@@ -107,6 +107,7 @@ pub fn worst(a: Exit, b: Exit) -> Exit {
         Exit::Newer => 5,
         Exit::Disk => 6,
         Exit::Damage => 7,
+        Exit::Denied => 8,
     };
     if weight(b) > weight(a) { b } else { a }
 }

@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lotline_bus::{
-    Bus, BusOptions, Checkpoints, ConnectError, Cursor, Model, ProjectError, ProjectOptions, Relay, RelayError,
+    Act, Bus, BusOptions, Checkpoints, ConnectError, Cursor, FileError, Model, ProjectError, ProjectOptions, Relay, RelayError,
     RelayOptions, Relayed, Stop, Trouble,
 };
 use lotline_domain::time::CommitNo;
@@ -30,17 +30,46 @@ pub use letters::dead_letters;
 pub use serve::serve;
 
 /// Connects, and sends the connection's events to the standard error: `RUST_LOG` says which.
-fn connect(url: &str, name: &str) -> Result<Bus, Failure> {
+fn connect(url: &str, access: &args::Access, name: &str) -> Result<Bus, Failure> {
     let which = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     let log = tracing_subscriber::fmt().with_env_filter(which).with_writer(std::io::stderr);
     // Somebody may have set up a log before.
     let _ = log.try_init();
-    let options = BusOptions { name: format!("lotline {name}"), ..BusOptions::default() };
+    let has_password = url.split("://").any(|part| part.contains('@'));
+    if has_password && std::env::var("NATS_URL").as_deref() != Ok(url) {
+        return Err(Failure::new(Exit::Usage, "--nats has a password in it, which every user of this machine can read")
+            .advice("put the address into the variable NATS_URL, or use --nats-nkey or --nats-creds"));
+    }
+    let access = access.clone();
+    let options = BusOptions {
+        name: format!("lotline {name}"),
+        credentials: access.nats_creds,
+        nkey: access.nats_nkey,
+        roots: access.nats_ca,
+        certificate: access.nats_cert.zip(access.nats_key),
+        inbox_prefix: access.nats_inbox_prefix,
+    };
     Bus::connect(url, &options).map_err(|error| {
         let (exit, advice) = match &error {
-            ConnectError::Address { .. } => (Exit::Usage, None),
+            ConnectError::Address { .. } | ConnectError::InboxPrefix { .. } => (Exit::Usage, None),
             ConnectError::Server { .. } => (Exit::Busy, Some("start the server, or correct --nats")),
-            ConnectError::Credentials { .. } => (Exit::Usage, None),
+            ConnectError::Denied { anonymous: true, .. } => {
+                (Exit::Denied, Some("name a file with --nats-nkey or --nats-creds"))
+            }
+            ConnectError::Denied { .. } => {
+                (Exit::Denied, Some("look whether the server knows this user's public key, and whether it has expired"))
+            }
+            ConnectError::Tls { .. } => (
+                Exit::Denied,
+                Some(
+                    "--nats-ca names the certificates to trust, --nats-cert and --nats-key this side's own; the name in \
+                     --nats has to stand in the server's certificate",
+                ),
+            ),
+            ConnectError::File(FileError::TooOpen { .. }) => {
+                (Exit::Usage, Some("take the others' permissions away: chmod o-rwx,g-w FILE"))
+            }
+            ConnectError::File(_) => (Exit::Usage, Some("name another file, or mend it")),
             ConnectError::Thread(_) => (Exit::Disk, None),
         };
         let failure = Failure::new(exit, error.to_string()).because(error);
@@ -65,7 +94,7 @@ pub fn relay(asked: &args::Relay) -> Result<Exit, Failure> {
     let folder = Folder::new(&asked.folder.dir);
     let reader = folder.reader()?;
     let stop = interrupted()?;
-    let bus = connect(&asked.nats, "relay")?;
+    let bus = connect(&asked.nats, &asked.access, "relay")?;
     let options = RelayOptions { read_back: asked.read_back, ..RelayOptions::default() };
     let mut relay = Relay::new(&bus, reader.clone(), options.clone());
     match relay.compare(&stop) {
@@ -145,13 +174,34 @@ fn stopped(error: RelayError) -> Failure {
         RelayError::Ledger(ReadError::Io(_)) => (Exit::Disk, None),
         RelayError::Ledger(ReadError::Damaged(_)) => (Exit::Damage, Some("run `lotline verify` for the whole picture")),
         RelayError::MaxPayload { .. } => (Exit::Busy, None),
-        RelayError::Server(trouble) => (Exit::Busy, advice_on(trouble)),
+        RelayError::Server(trouble) => (exit_on(trouble), advice_on(trouble)),
     };
     failure(exit, error, advice)
 }
 
 fn advice_on(trouble: &Trouble) -> Option<&'static str> {
-    matches!(trouble, Trouble::NoJetStream).then_some("start it with JetStream, as deploy/nats/lotline.conf does")
+    match trouble {
+        Trouble::NoJetStream => Some("start it with JetStream, as deploy/nats/lotline.conf does"),
+        Trouble::Denied { act: Act::Subscribe, subject, .. } if !subject.starts_with("lotline.") => {
+            Some("answers come there: --nats-inbox-prefix has to be what this user's permissions allow")
+        }
+        Trouble::Denied { .. } => Some(
+            "use the user of the right role, or let its permissions allow this: deploy/nats/secured.conf has what \
+             source, handler (serve, relay), projector, analyst and administrator (dead-letters) need",
+        ),
+        _ => None,
+    }
+}
+
+/// The exit code of trouble with a server.
+fn exit_on(trouble: &Trouble) -> Exit {
+    if matches!(trouble, Trouble::Denied { .. }) { Exit::Denied } else { Exit::Busy }
+}
+
+/// Trouble with a server, as what a process ends with.
+fn troubled(trouble: Trouble) -> Failure {
+    let (exit, advice) = (exit_on(&trouble), advice_on(&trouble));
+    failure(exit, trouble, advice)
 }
 
 fn failure(exit: Exit, error: impl std::error::Error + Send + Sync + 'static, advice: Option<&str>) -> Failure {
@@ -230,7 +280,7 @@ pub fn projector(asked: &args::Projector) -> Result<Exit, Failure> {
             .advice("--feed is for the inventory"));
     }
     let stop = interrupted()?;
-    let bus = connect(&asked.nats, kind.word())?;
+    let bus = connect(&asked.nats, &asked.access, kind.word())?;
     let ledger = ledger(&bus, asked.ledger.as_deref())?;
     let folder = Folder::new(&asked.folder.dir).model(kind);
     let model = ReadModel::open_own(&folder, kind, ModelLedger(*ledger.as_bytes()))?;
@@ -306,10 +356,7 @@ const FEED_LOOK: Duration = Duration::from_millis(20);
 
 /// The ledger that is meant: the only one that has a stream on the server, if none is named.
 fn ledger(bus: &Bus, named: Option<&str>) -> Result<LedgerId, Failure> {
-    let there = bus.ledgers().map_err(|error| {
-        let advice = advice_on(&error);
-        failure(Exit::Busy, error, advice)
-    })?;
+    let there = bus.ledgers().map_err(troubled)?;
     let listed = there.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     match (named, &there[..]) {
         (Some(named), _) if named.len() != 32 || !named.bytes().all(|digit| digit.is_ascii_hexdigit()) => {
@@ -350,7 +397,7 @@ fn broken(error: ProjectError<Failure>) -> Failure {
         ProjectError::NewerFormat { .. } => (Exit::Newer, Some("use a newer version of this program")),
         ProjectError::Apply { source, .. } => (source.exit(), None),
         ProjectError::Save(source) => (source.exit(), None),
-        ProjectError::Server(trouble) => (Exit::Busy, advice_on(trouble)),
+        ProjectError::Server(trouble) => (exit_on(trouble), advice_on(trouble)),
         ProjectError::NoStream { .. } | ProjectError::Behind { .. } | ProjectError::Ends { .. } => (Exit::Busy, None),
     };
     failure(exit, error, advice)

@@ -252,9 +252,6 @@ pub fn ended(error: lotline_bus::IntakeError) -> Failure {
     match error {
         lotline_bus::IntakeError::Stopped { .. } => Failure::new(Exit::Disk, error.to_string())
             .advice("start the service again: only that tells what was recorded"),
-        lotline_bus::IntakeError::Server(trouble) => {
-            let advice = super::advice_on(&trouble);
-            super::failure(Exit::Busy, trouble, advice)
-        }
+        lotline_bus::IntakeError::Server(trouble) => super::troubled(trouble),
     }
 }

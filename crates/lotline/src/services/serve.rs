@@ -38,7 +38,7 @@ pub fn serve(asked: &args::Serve) -> Result<Exit, Failure> {
     let handler = folder.handler(None)?;
     // As another process would read: it does not end with the handler.
     let reader = folder.reader()?;
-    let bus = asked.nats.as_deref().map(|url| connect(url, "serve")).transpose()?;
+    let bus = asked.nats.as_deref().map(|url| connect(url, &asked.access, "serve")).transpose()?;
     // Before anything is recorded: behind a ledger that was rolled back it would make another chain.
     let relay = bus.as_ref().map(|bus| compared(bus, &reader, &stop)).transpose()?;
     let models = open(&folder, &reader)?;
@@ -125,7 +125,7 @@ fn only_own(exit: Exit) -> Result<(), Failure> {
         Exit::Disk | Exit::Damage | Exit::Newer => {
             Err(Failure::new(exit, "nothing more can be recorded; the last answers say why"))
         }
-        Exit::Done | Exit::No | Exit::Usage | Exit::Input | Exit::Busy => Ok(()),
+        Exit::Done | Exit::No | Exit::Usage | Exit::Input | Exit::Busy | Exit::Denied => Ok(()),
     }
 }
 
