@@ -153,7 +153,10 @@ mod tests {
     #[test]
     fn what_a_server_tells_is_read() {
         for (text, expected) in [
-            (r#"Permissions Violation for Publish to "$JS.API.STREAM.NAMES""#, Some((Act::Publish, "$JS.API.STREAM.NAMES"))),
+            (
+                r#"Permissions Violation for Publish to "$JS.API.STREAM.NAMES""#,
+                Some((Act::Publish, "$JS.API.STREAM.NAMES")),
+            ),
             (r#"Permissions Violation for Subscription to "a.>""#, Some((Act::Subscribe, "a.>"))),
             (r#"'Permissions Violation for Subscription to "a.*" using queue "q"'"#, Some((Act::Subscribe, "a.*"))),
             ("Permissions Violation", None),

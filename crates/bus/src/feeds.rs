@@ -148,7 +148,12 @@ impl Feed {
     fn concerns(&self) -> impl Fn(Act, &str) -> bool + use<> {
         let names_of = [self.stream.clone(), self.bucket.clone(), format!("KV_{}", self.bucket)];
         let changes = channel::on_hand_changes_subject(&self.ledger, "", "").trim_end_matches('.').to_owned() + ".";
-        move |_, subject| names_of.iter().any(|name| names(subject, name)) || subject.starts_with(&changes)
+        move |_, subject| {
+            // Making a bucket begins with a question about the account.
+            subject == "$JS.API.INFO"
+                || subject.starts_with(&changes)
+                || names_of.iter().any(|name| names(subject, name))
+        }
     }
 
     /// Whether there is a connection to the server now.

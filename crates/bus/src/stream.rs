@@ -139,7 +139,8 @@ impl Bus {
                     told => return Err(Trouble::of(doing, told.as_ref(), error)),
                 },
             };
-            let counts: Vec<(String, usize)> = found.try_collect().await.map_err(|error| Trouble::of(doing, None, error))?;
+            let counts: Vec<(String, usize)> =
+                found.try_collect().await.map_err(|error| Trouble::of(doing, None, error))?;
             Ok(counts.iter().map(|(_, count)| *count as u64).sum())
         };
         self.block_on(self.unless_denied(doing, |_, subject| names(subject, &name), look))

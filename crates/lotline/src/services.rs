@@ -12,8 +12,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lotline_bus::{
-    Act, Bus, BusOptions, Checkpoints, ConnectError, Cursor, FileError, Model, ProjectError, ProjectOptions, Relay, RelayError,
-    RelayOptions, Relayed, Stop, Trouble,
+    Act, Bus, BusOptions, Checkpoints, ConnectError, Cursor, FileError, Model, ProjectError, ProjectOptions, Relay,
+    RelayError, RelayOptions, Relayed, Stop, Trouble,
 };
 use lotline_domain::time::CommitNo;
 use lotline_ledger::{CommitHash, CommitNumber, Frame, LedgerId, Options, ReadError, Writer};
@@ -37,8 +37,11 @@ fn connect(url: &str, access: &args::Access, name: &str) -> Result<Bus, Failure>
     let _ = log.try_init();
     let has_password = url.split("://").any(|part| part.contains('@'));
     if has_password && std::env::var("NATS_URL").as_deref() != Ok(url) {
-        return Err(Failure::new(Exit::Usage, "--nats has a password in it, which every user of this machine can read")
-            .advice("put the address into the variable NATS_URL, or use --nats-nkey or --nats-creds"));
+        return Err(Failure::new(
+            Exit::Usage,
+            "--nats has a password in it, which every user of this machine can read",
+        )
+        .advice("put the address into the variable NATS_URL, or use --nats-nkey or --nats-creds"));
     }
     let access = access.clone();
     let options = BusOptions {

@@ -96,6 +96,11 @@ impl Server {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
+    /// The port that it listens to.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Where its streams are kept.
     pub fn store(&self) -> PathBuf {
         self.folder.path().join("nats-data")

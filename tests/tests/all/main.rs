@@ -7,6 +7,8 @@ mod bus_intake;
 mod bus_projectors;
 mod bus_queue;
 mod bus_relay;
+mod bus_safety;
+mod bus_secured;
 mod bus_serve;
 mod bus_server;
 mod bus_wire;

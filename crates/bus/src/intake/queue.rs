@@ -67,7 +67,9 @@ impl<T: Taker> Intake<'_, T> {
             match followed {
                 Ok(()) => (wait, was_open) = (FIRST_WAIT, true),
                 // Once it was open, a refusal may be an operator's slip, which must not end what goes on without it.
-                Err(error @ (Trouble::Refused { .. } | Trouble::Denied { .. } | Trouble::Unsuitable { .. })) if !was_open => {
+                Err(error @ (Trouble::Refused { .. } | Trouble::Denied { .. } | Trouble::Unsuitable { .. }))
+                    if !was_open =>
+                {
                     self.stop.now();
                     return Err(error.into());
                 }

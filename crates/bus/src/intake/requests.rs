@@ -22,7 +22,8 @@ const BUSY_FOR: Duration = Duration::from_millis(100);
 impl<T: Taker> Intake<'_, T> {
     pub(super) async fn requests(&self) -> Result<TakenIn, IntakeError> {
         let own = channel::submit_subject(&self.ledger, "*");
-        let is_listening = |act, subject: &str| act == Act::Subscribe && (subject == own || subject.starts_with("$SRV."));
+        let is_listening =
+            |act, subject: &str| act == Act::Subscribe && (subject == own || subject.starts_with("$SRV."));
         let mut denial = std::pin::pin!(self.bus.denial("take requests", is_listening));
         let (service, mut endpoint) = self.offer().await.map_err(|source| {
             // Then nothing else is taken either.

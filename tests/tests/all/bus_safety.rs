@@ -1,0 +1,467 @@
+//! Who may do what, and how a refusal is told: TLS, keys, credentials and permissions, by a server of the delivered
+//! configuration.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use tempfile::tempdir;
+
+use super::bus_intake::ledger;
+use super::bus_secured::{Secured, delivered, issue, write_secret};
+use super::bus_server::{Running, Server, until};
+use super::bus_wire::Wire;
+use super::cli_binary::{Said, batch, feed, lotline, received, run};
+
+/// The command line, in a role.
+fn arguments(secured: &Secured, role: &str, words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).chain(secured.access(role)).collect()
+}
+
+fn start(secured: &Secured, role: &str, words: &[&str]) -> Running {
+    let all = arguments(secured, role, words);
+    Running::start_as_service(secured.path(), &all.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// Runs it to its end: exit code, and what it said on its standard error.
+fn ended(secured: &Secured, role: &str, words: &[&str]) -> (i32, String) {
+    let all = arguments(secured, role, words);
+    let said = run(secured.path(), &all.iter().map(String::as_str).collect::<Vec<_>>());
+    (said.code, said.err)
+}
+
+const KINDS: [&str; 5] = ["on-hand", "status", "edges", "exceptions", "expiring"];
+
+#[test]
+fn each_role_does_its_work_under_the_delivered_permissions() {
+    let Some(secured) = Secured::start() else { return };
+    let ledger = &secured.ledger;
+    let mut serve = start(&secured, "handler", &["serve", "--dir", "plant"]);
+    serve.note("commands are taken from the NATS server");
+
+    // A source: requests, and the queue with an answer to a subject of its own.
+    let mut erp = secured.wire("source_erp");
+    let submit = format!("lotline.{ledger}.submit.erp");
+    let milk = batch("milk", "M2");
+    until("requests are taken", || {
+        let came = erp.request(&submit, &[], received("r2", &milk, "100").as_bytes());
+        (came.header("Lotline-Answer")).map(str::to_owned)
+    });
+    erp.listen("answers.erp");
+    let queue = format!("lotline.{ledger}.queue.erp");
+    let stored = erp.request(&queue, &[("Lotline-Reply-To", "answers.erp")], received("q1", &milk, "7").as_bytes());
+    assert_eq!(stored.json()["stream"], format!("lotline-{ledger}-queue"), "{stored:?}");
+    let answer = erp.next();
+    assert_eq!((&*answer.subject, answer.header("Lotline-Answer")), ("answers.erp", Some("recorded")));
+    erp.request(&queue, &[("Lotline-Reply-To", "answers.erp")], b"{");
+    assert_eq!(erp.next().code(), Some("400"), "a dead letter");
+
+    // Projectors, two of them without a feed.
+    for kind in ["genealogy", "recall"] {
+        let said = ended(&secured, "projector", &["projector", kind, "--dir", "far", "--until", "3"]);
+        assert_eq!(said.0, 0, "{said:?}");
+    }
+    let said = ended(&secured, "projector", &["projector", "inventory", "--feed", "--dir", "far", "--until", "3"]);
+    assert_eq!(said.0, 0, "{said:?}");
+
+    // An analyst: the bucket, and the stream by a consumer.
+    let mut analyst = secured.wire("analyst");
+    let as_of = until("the bucket is there", || {
+        let which = json!({ "last_by_subj": format!("$KV.lotline-{ledger}-on-hand.as-of") });
+        let api = format!("$JS.API.STREAM.MSG.GET.KV_lotline-{ledger}-on-hand");
+        let told = analyst.ask(&api, which.to_string().as_bytes());
+        told["message"]["seq"].as_u64()
+    });
+    assert!(as_of > 0);
+    let stream = format!("lotline-{ledger}-on-hand-changes");
+    let consumer = json!({ "stream_name": stream, "config": { "name": "mine", "deliver_policy": "all",
+        "ack_policy": "none", "inactive_threshold": 30_000_000_000_u64 } });
+    let made = analyst.ask(&format!("$JS.API.CONSUMER.CREATE.{stream}.mine"), consumer.to_string().as_bytes());
+    assert_eq!(made["name"], "mine", "{made}");
+    let order = json!({ "batch": 1, "expires": 30_000_000_000_u64 }).to_string();
+    let change = analyst.request(&format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.mine"), &[], order.as_bytes());
+    assert!(change.code().is_none(), "{change:?}");
+    let direct = analyst.request(
+        &format!("$JS.API.DIRECT.GET.KV_lotline-{ledger}-on-hand.$KV.lotline-{ledger}-on-hand.as-of"),
+        &[],
+        b"",
+    );
+    assert_eq!(serde_json::from_slice::<Value>(&direct.body).expect("JSON")["ledger"], **ledger);
+
+    // The administrator: the dead letter is mended, dropped, and streams are made and deleted.
+    let (code, err) = ended(&secured, "administrator", &["dead-letters", "drop", "1", "--reason", "a test"]);
+    assert_eq!(code, 0, "{err}");
+    let mut administrator = secured.wire("administrator");
+    administrator.make("scratch", "scratch.>");
+    assert_eq!(administrator.ask("$JS.API.STREAM.DELETE.scratch", b"")["success"], true);
+
+    let said = serve.interrupt("TERM");
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(!said.err.contains("denies"), "nothing was denied to the handler: {said:?}");
+}
+
+#[test]
+fn no_role_may_do_what_is_not_its_own() {
+    let Some(secured) = Secured::start() else { return };
+    let ledger = &secured.ledger;
+    let commits = format!("lotline-{ledger}-1");
+    let queue = format!("lotline-{ledger}-queue");
+    let command = format!("lotline.{ledger}.submit.erp");
+    let queued = format!("lotline.{ledger}.queue.erp");
+    let published = format!("lotline.{ledger}.commits.1");
+    let delete = |stream: &str| format!("$JS.API.STREAM.DELETE.{stream}");
+    let purge = |stream: &str| format!("$JS.API.STREAM.PURGE.{stream}");
+    let update = |stream: &str| format!("$JS.API.STREAM.UPDATE.{stream}");
+    let feeds: Vec<String> = KINDS
+        .iter()
+        .flat_map(|kind| [format!("lotline.{ledger}.{kind}.a.b"), format!("$KV.lotline-{ledger}-{kind}.as-of")])
+        .collect();
+    let structure: Vec<String> =
+        [&commits, &queue].into_iter().flat_map(|name| [delete(name), purge(name), update(name)]).collect();
+    let own = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+
+    let refused_publishes: [(&str, Vec<Vec<String>>); 5] = [
+        (
+            "source_erp",
+            vec![
+                own(&[
+                    &format!("lotline.{ledger}.submit.scanner"),
+                    &format!("lotline.{ledger}.queue.scanner"),
+                    &format!("lotline.{ledger}.submit.erp.more"),
+                    &format!("lotline.{ledger}.ask.trace"),
+                    &format!("lotline.{ledger}.dead-letters.erp"),
+                    &published,
+                    "answers.scanner",
+                    "_INBOX.scanner.x",
+                    "$JS.API.STREAM.NAMES",
+                    "$JS.API.INFO",
+                    &format!("$JS.API.STREAM.MSG.GET.{queue}"),
+                    &format!("$JS.API.CONSUMER.CREATE.{queue}.mine"),
+                ]),
+                structure.clone(),
+                feeds.clone(),
+            ],
+        ),
+        (
+            "handler",
+            vec![
+                own(&[
+                    &command,
+                    &queued,
+                    "$JS.API.STREAM.CREATE.orders",
+                    "$JS.API.STREAM.CREATE.lotline-other",
+                    &format!("$JS.API.STREAM.MSG.DELETE.{queue}"),
+                    &format!("$JS.API.CONSUMER.DELETE.{queue}.handler"),
+                    &format!("$JS.API.CONSUMER.CREATE.{queue}.other"),
+                    &format!("lotline.{ledger}.settled-letters.erp"),
+                    "$JS.API.STREAM.LIST",
+                ]),
+                structure.clone(),
+            ],
+        ),
+        (
+            "projector",
+            vec![
+                own(&[
+                    &command,
+                    &queued,
+                    &published,
+                    "answers.erp",
+                    &format!("$JS.API.STREAM.CREATE.{commits}"),
+                    &format!("$JS.API.STREAM.INFO.{queue}"),
+                    &format!("$JS.API.CONSUMER.CREATE.{queue}.handler"),
+                    &format!("$JS.API.CONSUMER.MSG.NEXT.{queue}.handler"),
+                    &format!("$JS.ACK.{queue}.handler.1.1.1.1.0"),
+                    &format!("lotline.{ledger}.dead-letters.erp"),
+                ]),
+                structure.clone(),
+            ],
+        ),
+        (
+            "analyst",
+            vec![
+                own(&[
+                    &command,
+                    &queued,
+                    &published,
+                    "answers.erp",
+                    "anything",
+                    &format!("$JS.API.STREAM.MSG.GET.{commits}"),
+                    &format!("$JS.API.CONSUMER.CREATE.{commits}.mine"),
+                    &format!("$JS.API.STREAM.MSG.GET.{queue}"),
+                    &format!("$JS.API.STREAM.MSG.GET.lotline-{ledger}-dead-letters"),
+                    &format!("$JS.API.STREAM.CREATE.lotline-{ledger}-on-hand-changes"),
+                    &format!("$JS.API.STREAM.DELETE.KV_lotline-{ledger}-on-hand"),
+                    &format!("$JS.API.STREAM.MSG.DELETE.KV_lotline-{ledger}-on-hand"),
+                ]),
+                structure,
+                feeds.clone(),
+            ],
+        ),
+        (
+            "administrator",
+            vec![
+                own(&[&command, &published, "answers.erp", &format!("lotline.{ledger}.dead-letters.erp"), "anything"]),
+                feeds,
+            ],
+        ),
+    ];
+    for (role, subjects) in refused_publishes {
+        let mut wire = secured.wire(role);
+        for subject in subjects.concat() {
+            let said = wire.objection("PUB", &subject).unwrap_or_else(|| panic!("{role} may publish to {subject}"));
+            assert!(said.contains(&format!("Permissions Violation for Publish to \"{subject}\"")), "{role}: {said}");
+        }
+    }
+    let everything = ["source_erp", "handler", "projector", "analyst", "administrator"];
+    for role in everything {
+        let mut wire = secured.wire(role);
+        let others = everything.iter().filter(|other| **other != role);
+        let inboxes = others.map(|other| format!("_INBOX.{}.>", other.trim_start_matches("source_")));
+        let mut refused: Vec<String> = inboxes.collect();
+        refused.extend(
+            [">", "_INBOX.>", "answers.>", "lotline.>", "$JS.API.>", "$KV.>", &queued, &published].map(str::to_owned),
+        );
+        if role != "handler" {
+            refused.push(command.clone());
+        }
+        for subject in refused {
+            let said = wire.objection("SUB", &subject).unwrap_or_else(|| panic!("{role} may subscribe to {subject}"));
+            assert!(said.contains("Permissions Violation for Subscription to"), "{role}: {subject}: {said}");
+        }
+    }
+    // What is refused to others is allowed to whom it belongs: the subjects are the right ones.
+    for (role, verb, subject) in [
+        ("source_erp", "PUB", &command),
+        ("source_erp", "PUB", &queued),
+        ("handler", "PUB", &published),
+        ("handler", "SUB", &command),
+        ("administrator", "PUB", &queued),
+    ] {
+        assert_eq!(secured.wire(role).objection(verb, subject), None, "{role} {verb} {subject}");
+    }
+}
+
+#[test]
+fn a_denied_permission_is_told_as_that_with_its_subject_and_code() {
+    let Some(secured) = Secured::start() else { return };
+    let ledger = &secured.ledger;
+    let publish = |subject: &str| format!("denies this user to publish to {subject}");
+    for (role, words, told) in [
+        ("source_erp", &["relay", "--once", "--dir", "plant"][..], publish("$JS.API.STREAM.NAMES")),
+        (
+            "analyst",
+            &["relay", "--once", "--dir", "plant"][..],
+            publish(&format!("$JS.API.STREAM.CREATE.lotline-{ledger}-1")),
+        ),
+        ("projector", &["serve", "--dir", "plant"][..], publish(&format!("$JS.API.STREAM.CREATE.lotline-{ledger}-1"))),
+        ("source_erp", &["dead-letters", "list"][..], publish("$JS.API.STREAM.NAMES")),
+        ("source_erp", &["projector", "recall", "--dir", "far"][..], publish("$JS.API.STREAM.NAMES")),
+    ] {
+        let (code, err) = ended(&secured, role, words);
+        assert_eq!(code, 8, "{role} {words:?}: {err}");
+        assert!(err.contains(&told), "{role} {words:?}: {err}");
+        assert!(err.contains("deploy/nats/secured.conf"), "what to do: {err}");
+    }
+    let (code, err) = ended(&secured, "handler", &["relay", "--once", "--dir", "plant"]);
+    assert_eq!(code, 0, "{err}");
+    for (role, words, told) in [
+        (
+            "analyst",
+            &["projector", "recall", "--dir", "far"][..],
+            format!("publish to $JS.API.CONSUMER.CREATE.lotline-{ledger}-1"),
+        ),
+        (
+            "projector",
+            &["dead-letters", "list"][..],
+            format!("publish to $JS.API.STREAM.MSG.GET.lotline-{ledger}-dead-letters"),
+        ),
+    ] {
+        let (code, err) = ended(&secured, role, words);
+        assert_eq!(code, 8, "{role} {words:?}: {err}");
+        assert!(err.contains(&told), "{role} {words:?}: {err}");
+    }
+    // Answers that cannot come.
+    let mut other = secured.access("handler");
+    *other.last_mut().expect("the prefix") = "_INBOX.other".to_owned();
+    let all = [&["relay", "--once", "--dir", "plant"].map(str::to_owned)[..], &other].concat();
+    let said = run(secured.path(), &all.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(said.code, 8, "{said:?}");
+    assert!(said.err.contains("subscribe to _INBOX.other."), "{said:?}");
+    assert!(said.err.contains("--nats-inbox-prefix"), "{said:?}");
+}
+
+#[test]
+fn what_is_denied_to_a_service_beside_its_streams_ends_it_at_the_start() {
+    for (line, told) in [
+        (".submit.*\"", "subscribe to lotline."),
+        ("CONSUMER.MSG.NEXT.lotline-LEDGER-queue", "publish to $JS.API.CONSUMER.MSG.NEXT.lotline-"),
+        ("STREAM.CREATE.KV_lotline-LEDGER-on-hand", "publish to $JS.API.STREAM.CREATE.KV_lotline-"),
+    ] {
+        let Some(secured) = Secured::start_changed(|config, _| remove(&config, line)) else { return };
+        let (code, err) = ended(&secured, "handler", &["serve", "--dir", "plant"]);
+        assert_eq!(code, 8, "{line}: {err}");
+        assert!(err.contains(told), "{line}: {err}");
+    }
+}
+
+/// The configuration without one grant of the handler's; LEDGER in it stands for any ledger.
+fn remove(config: &str, grant: &str) -> String {
+    let (before, handler) = config.split_once("# The handler").expect("the handler's part");
+    let parts: Vec<&str> = grant.split("LEDGER").collect();
+    let is_it = |line: &str| {
+        let mut rest = line;
+        parts.iter().all(|part| rest.split_once(part).map(|(_, after)| rest = after).is_some())
+    };
+    let at = handler.lines().position(is_it).unwrap_or_else(|| panic!("{grant} is granted"));
+    let left: Vec<&str> =
+        handler.lines().enumerate().filter(|(number, _)| *number != at).map(|(_, line)| line).collect();
+    format!("{before}# The handler{}", left.join("\n"))
+}
+
+#[test]
+fn a_connection_that_cannot_be_made_says_which_side_and_file_is_wrong() {
+    let Some(secured) = Secured::start() else { return };
+    let path = secured.path();
+    let (url, ca, key) = (secured.url(), secured.file("ca.crt"), secured.file("handler.nk"));
+    fs::write(path.join("other-ca.crt"), issue().ca).expect("written");
+    fs::write(path.join("no-certificate.crt"), "nothing\n").expect("written");
+    write_secret(&path.join("stranger.nk"), &nkeys::KeyPair::new_user().seed().expect("a seed"));
+    write_secret(&path.join("account.nk"), &nkeys::KeyPair::new_account().seed().expect("a seed"));
+    write_secret(&path.join("garbage.nk"), "SU not a seed\n");
+    write_secret(&path.join("half.creds"), "-----BEGIN NATS USER JWT-----\neyJ0\n------END NATS USER JWT------\n");
+    fs::copy(path.join("handler.nk"), path.join("open.nk")).expect("copied");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(path.join("open.nk"), fs::Permissions::from_mode(0o644)).expect("open");
+    }
+    let file = |name: &str| secured.file(name);
+    let plain = Server::start().expect("one was started before");
+    let not_tls = plain.url().replace("nats://", "tls://");
+    let cases: [(&[&str], i32, &str); 17] = [
+        (&["--nats", &url, "--nats-ca", &ca], 8, "it asks for credentials, and none were given"),
+        (
+            &["--nats", &url, "--nats-ca", &ca, "--nats-nkey", &file("stranger.nk")],
+            8,
+            "does not accept the credentials",
+        ),
+        (&["--nats", &url, "--nats-nkey", &key], 8, "its certificate is not trusted here"),
+        (&["--nats", &url.replace("tls://", "nats://"), "--nats-nkey", &key], 8, "its certificate is not trusted here"),
+        (
+            &["--nats", &url, "--nats-ca", &file("other-ca.crt"), "--nats-nkey", &key],
+            8,
+            "its certificate is not trusted",
+        ),
+        (&["--nats", &not_tls, "--nats-ca", &ca], 8, "it does not speak TLS there"),
+        (&["--nats", &plain.url(), "--nats-ca", &ca], 8, "it does not speak TLS there"),
+        (&["--nats", &url, "--nats-ca", &file("none.crt")], 2, "none.crt cannot be read"),
+        (&["--nats", &url, "--nats-ca", &file("no-certificate.crt")], 2, "it has no certificate in PEM form"),
+        (&["--nats", &url, "--nats-ca", &ca, "--nats-nkey", &file("none.nk")], 2, "none.nk cannot be read"),
+        (&["--nats", &url, "--nats-ca", &ca, "--nats-nkey", &file("garbage.nk")], 2, "its seed is none"),
+        (&["--nats", &url, "--nats-ca", &ca, "--nats-nkey", &file("account.nk")], 2, "not that of a user"),
+        (&["--nats", &url, "--nats-ca", &ca, "--nats-creds", &file("half.creds")], 2, "USER NKEY SEED"),
+        (&["--nats", &url, "--nats-cert", &ca], 2, "--nats-key"),
+        (&["--nats", &url, "--nats-cert", &ca, "--nats-key", &key], 2, "no private key in PEM form"),
+        (&["--nats", "tls://me:secret@127.0.0.1"], 2, "has a password in it"),
+        (
+            &["--nats", &url, "--nats-ca", &ca, "--nats-nkey", &key, "--nats-inbox-prefix", "a.>"],
+            2,
+            "inboxes begin with",
+        ),
+    ];
+    for (more, code, words) in cases {
+        let said = run(path, &[&["relay", "--once", "--dir", "plant"], more].concat());
+        assert_eq!(said.code, code, "{more:?}: {said:?}");
+        assert!(said.err.contains(words), "{more:?}: {said:?}");
+        assert!(!said.err.contains("secret@"), "no secret is repeated: {said:?}");
+    }
+    #[cfg(unix)]
+    {
+        let more =
+            ["relay", "--once", "--dir", "plant", "--nats", &url, "--nats-ca", &ca, "--nats-nkey", &file("open.nk")];
+        let said = run(path, &more);
+        assert_eq!(said.code, 2, "{said:?}");
+        assert!(said.err.contains("mode 0644") && said.err.contains("chmod"), "{said:?}");
+    }
+}
+
+#[test]
+fn a_client_certificate_is_shown_where_the_server_asks_for_one() {
+    let ask = |config: String, folder: &Path| {
+        let more = format!("ca_file: \"{}\"\n  verify: true", folder.join("ca.crt").display());
+        config.replace("key_file: $tls_key", &format!("key_file: $tls_key\n  {more}"))
+    };
+    let Some(secured) = Secured::start_changed(ask) else { return };
+    let words = ["relay", "--once", "--dir", "plant"];
+    let (code, err) = ended(&secured, "handler", &words);
+    assert_eq!(code, 8, "{err}");
+    assert!(err.contains("does not accept this side's certificate, or asks for one"), "{err}");
+    let [certificate, key] = ["client.crt", "client.key"].map(|name| secured.file(name));
+    let shown = [&words[..], &["--nats-cert", &certificate, "--nats-key", &key]].concat();
+    let (code, err) = ended(&secured, "handler", &shown);
+    assert_eq!(code, 0, "{err}");
+}
+
+#[test]
+fn the_environment_says_who_one_is_where_the_command_line_does_not() {
+    let Some(secured) = Secured::start() else { return };
+    let mut relay = lotline(secured.path(), &["relay", "--once", "--dir", "plant"]);
+    relay.env("NATS_URL", secured.url()).env("NATS_CA", secured.file("ca.crt"));
+    relay.env("NATS_NKEY", secured.file("handler.nk")).env("NATS_INBOX_PREFIX", "_INBOX.handler");
+    let said: Said = relay.output().expect("it runs").into();
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.out.contains("1 commits published"), "{said:?}");
+}
+
+#[test]
+fn the_script_makes_keys_certificates_and_a_configuration_that_server_and_clients_take() {
+    let has = |tool: &str| Command::new(tool).arg("version").output().is_ok();
+    if !["openssl", "python3"].into_iter().all(has) {
+        eprintln!("skipped: deploy/nats/make-keys.py needs python3 and openssl");
+        return;
+    }
+    let folder = tempdir().expect("a folder");
+    let path = folder.path();
+    let said = feed(path, &["submit", "--dir", "plant"], &received("r1", &batch("milk", "M1"), "100"));
+    assert_eq!(said.code, 0, "{said:?}");
+    let id = ledger(path);
+    let make = |more: &[&str]| {
+        let mut script = Command::new("python3");
+        script.arg(delivered().with_file_name("make-keys.py")).current_dir(path);
+        script.args(["--ledger", &id, "--host", "127.0.0.1", "--dir", "keys"]).args(more);
+        Said::from(script.output().expect("it runs"))
+    };
+    let no = make(&["--source", "a.b"]);
+    assert!(no.code == 2 && no.err.contains("is no token"), "{no:?}");
+    let said = make(&["--source", "erp", "--source", "scanner-2"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    let Some(mut server) = Server::start_with(&path.join("keys/secured.conf")) else { return };
+    let relay = |server: &Server| {
+        let url = format!("tls://127.0.0.1:{}", server.port());
+        let access = ["--nats-ca", "keys/tls/ca.crt", "--nats-nkey", "keys/seeds/handler.nk"];
+        let words = ["relay", "--once", "--dir", "plant", "--nats", &url, "--nats-inbox-prefix", "_INBOX.handler"];
+        run(path, &[&words[..], &access].concat())
+    };
+    assert_eq!(relay(&server).code, 0);
+    let seed = |name: &str| {
+        let text = fs::read_to_string(path.join(format!("keys/seeds/{name}.nk"))).expect("a seed");
+        text.lines().last().expect("a line").to_owned()
+    };
+    let trusted = fs::read_to_string(path.join("keys/tls/ca.crt")).expect("the CA");
+    for (source, own) in [("scanner-2", true), ("erp", false)] {
+        let mut wire = Wire::connect_as(server.port(), &trusted, &seed(source), &format!("_INBOX.{source}"));
+        assert_eq!(wire.objection("PUB", &format!("lotline.{id}.submit.scanner-2")).is_none(), own);
+    }
+
+    // A new key for one; the others stay as they were.
+    let (before, others) = (seed("handler"), seed("erp"));
+    let said = make(&["--renew", "handler"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(seed("handler") != before && seed("erp") == others, "{said:?}");
+    assert_eq!(relay(&server).code, 8, "the server has the old one still");
+    server.stop();
+    server.run();
+    assert_eq!(relay(&server).code, 0);
+}
