@@ -222,6 +222,11 @@ impl Relay {
         }
     }
 
+    /// What it reads the ledger with.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
     /// From now on [`Relay::compare`] and [`Relay::once`] try for so long to reach a server that does not answer.
     pub fn set_patience(&mut self, patience: Duration) {
         self.options.patience = patience;

@@ -60,7 +60,7 @@ pub struct Backlog {
     pub stream: String,
     /// Number of the last commit in it; 0 for none.
     pub end: CommitNumber,
-    /// When the first commit behind was recorded, in the ledger's time.
+    /// When the first commit behind was recorded, in the ledger's time; of the last one, where that cannot be read.
     pub oldest: Option<Micros>,
 }
 
@@ -113,9 +113,15 @@ impl Bus {
             let Some(commits) = self.newest(ledger).await? else { return Ok(None) };
             let Some(state) = commits.state().await? else { return Ok(None) };
             let end = CommitNumber::new(state.last_sequence);
-            let next = if end > behind { commits.at(behind.next()).await? } else { None };
-            // What cannot be read has no time; who reads the stream says what is wrong with it.
-            let oldest = next.and_then(|bytes| Frame::decode(bytes).ok()).map(|frame| frame.header().recorded_at);
+            let mut oldest = None;
+            // Where the next one cannot be read the last one tells at least how long it has been. What is wrong with it
+            // is said by who reads the stream.
+            for at in [behind.next(), end] {
+                if end > behind && oldest.is_none() {
+                    let frame = commits.at(at).await?.and_then(|bytes| Frame::decode(bytes).ok());
+                    oldest = frame.map(|frame| frame.header().recorded_at);
+                }
+            }
             Ok(Some(Backlog { stream: commits.name, end, oldest }))
         };
         self.block_on(self.unless_denied("tell the state of a stream", of_commits(ledger), look))

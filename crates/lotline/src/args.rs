@@ -1,5 +1,6 @@
 //! The command line as it is written: its words, options and help.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -133,6 +134,22 @@ pub struct Access {
     /// What the names of inboxes begin with, where permissions give a user its own.
     #[arg(long, value_name = "PREFIX", env = "NATS_INBOX_PREFIX")]
     pub nats_inbox_prefix: Option<String>,
+}
+
+/// What a service tells of itself.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Metrics and health")]
+pub struct Metrics {
+    /// Answer HTTP at this address, such as 127.0.0.1:9464: /metrics (Prometheus), /health and /ready. Whoever reaches it
+    /// may read them.
+    #[arg(long, value_name = "ADDRESS", env = "LOTLINE_METRICS")]
+    pub metrics: Option<SocketAddr>,
+    /// Not ready while more commits than these are missing,
+    #[arg(long, value_name = "COMMITS", default_value_t = 1_000)]
+    pub ready_commits: u64,
+    /// or while one is missing that was recorded so long ago.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub ready_seconds: u64,
 }
 
 /// Which data.
@@ -370,6 +387,9 @@ pub struct Serve {
     /// Relay to this NATS server, such as nats://localhost:4222, and take requests from it.
     #[arg(long, value_name = "URL", env = "NATS_URL", hide_env_values = true)]
     pub nats: Option<String>,
+    /// What it tells of itself.
+    #[command(flatten)]
+    pub metrics: Metrics,
     /// How to connect.
     #[command(flatten)]
     pub access: Access,
@@ -398,6 +418,9 @@ pub struct Relay {
     /// The NATS server, such as nats://localhost:4222.
     #[arg(long, value_name = "URL", env = "NATS_URL", hide_env_values = true)]
     pub nats: String,
+    /// What it tells of itself.
+    #[command(flatten)]
+    pub metrics: Metrics,
     /// How to connect.
     #[command(flatten)]
     pub access: Access,
@@ -436,6 +459,9 @@ pub struct Projector {
     /// The NATS server, such as nats://localhost:4222.
     #[arg(long, value_name = "URL", env = "NATS_URL", hide_env_values = true)]
     pub nats: String,
+    /// What it tells of itself.
+    #[command(flatten)]
+    pub metrics: Metrics,
     /// How to connect.
     #[command(flatten)]
     pub access: Access,

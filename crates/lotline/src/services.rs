@@ -1,10 +1,13 @@
 //! The commands that work with a NATS server, and the service that is all of it in one process.
 
+mod board;
 mod feed;
+mod http;
 mod input;
 mod intake;
 mod letters;
 mod serve;
+mod timed;
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -12,8 +15,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lotline_bus::{
-    Act, Bus, BusOptions, Checkpoints, ConnectError, Cursor, FileError, Model, ProjectError, ProjectOptions, Relay,
-    RelayError, RelayOptions, Relayed, Stop, Trouble,
+    Act, Bus, BusOptions, ChainBroken, Checkpoints, ConnectError, Cursor, FileError, Model, ProjectError,
+    ProjectOptions, Relay, RelayError, RelayOptions, Relayed, Stop, Trouble,
 };
 use lotline_domain::time::CommitNo;
 use lotline_ledger::{CommitHash, CommitNumber, Frame, LedgerId, Options, ReadError, Writer};
@@ -25,6 +28,7 @@ use crate::failure::{Exit, Failure};
 use crate::folder::{self, Folder};
 use crate::print::finished;
 
+use board::{Board, Role};
 use feed::Feeder;
 pub use letters::dead_letters;
 pub use serve::serve;
@@ -97,6 +101,8 @@ pub fn relay(asked: &args::Relay) -> Result<Exit, Failure> {
     let folder = Folder::new(&asked.folder.dir);
     let reader = folder.reader()?;
     let stop = interrupted()?;
+    let board = Board::new(Role::Relay, &asked.metrics);
+    http::listen(&board, &asked.metrics)?;
     let bus = connect(&asked.nats, &asked.access, "relay")?;
     let options = RelayOptions { read_back: asked.read_back, ..RelayOptions::default() };
     let mut relay = Relay::new(&bus, reader.clone(), options.clone());
@@ -108,6 +114,7 @@ pub fn relay(asked: &args::Relay) -> Result<Exit, Failure> {
         }
         compared => drop(compared.map_err(stopped)?),
     }
+    board.works(Some(&bus), Some(relay.reader()), true);
     let relayed = if asked.once { relay.once(&stop) } else { relay.run(&stop) };
     let relayed = relayed.map_err(stopped)?;
     finished(writeln!(std::io::stdout(), "{}", words(&relayed)))?;
@@ -233,6 +240,7 @@ struct Fed<'m> {
     model: &'m Mutex<ReadModel>,
     /// Of the last commits, for the feed.
     hashes: &'m Mutex<VecDeque<(u64, CommitHash)>>,
+    board: &'m Board,
 }
 
 /// So many hashes are remembered: the feed is not further behind, or goes to the head in one step.
@@ -256,7 +264,12 @@ impl Model for Fed<'_> {
     }
 
     fn apply(&mut self, frame: &Frame, hash: CommitHash) -> Result<(), Failure> {
-        folder::apply_frame(&mut lock(self.model), frame)?;
+        let kind = {
+            let mut model = lock(self.model);
+            folder::apply_frame(&mut model, frame)?;
+            model.kind()
+        };
+        self.board.model(kind, frame.header().number.get());
         let mut hashes = lock(self.hashes);
         hashes.truncate(HASHES - 1);
         hashes.push_front((frame.header().number.get(), hash));
@@ -283,6 +296,8 @@ pub fn projector(asked: &args::Projector) -> Result<Exit, Failure> {
             .advice("--feed is for the inventory"));
     }
     let stop = interrupted()?;
+    let board = Board::new(Role::Projector, &asked.metrics);
+    http::listen(&board, &asked.metrics)?;
     let bus = connect(&asked.nats, &asked.access, kind.word())?;
     let ledger = ledger(&bus, asked.ledger.as_deref())?;
     let folder = Folder::new(&asked.folder.dir).model(kind);
@@ -299,21 +314,40 @@ pub fn projector(asked: &args::Projector) -> Result<Exit, Failure> {
         checkpoints: Checkpoints { commits: asked.save_every, ..Checkpoints::default() },
         ..ProjectOptions::default()
     };
+    board.model(kind, from);
+    board.works(Some(&bus), None, false);
     let (model, hashes) = (Mutex::new(model), Mutex::default());
     let over = Stop::new();
     let (projected, told) = std::thread::scope(|scope| {
         let telling = feeder.map(|feeder| {
-            let (model, hashes, stop, over) = (&model, &hashes, &stop, &over);
+            let (model, hashes, stop, over, board) = (&model, &hashes, &stop, &over, &board);
             scope.spawn(move || {
-                let told = tell(feeder, model, hashes, over);
+                let told = tell(feeder, model, hashes, board, over);
                 if told.is_err() {
                     stop.now();
                 }
                 told
             })
         });
-        let mut fed = Fed { model: &model, hashes: &hashes };
-        let projected = bus.project(&mut fed, &options, &stop).map_err(broken);
+        scope.spawn(|| http::look(&board, ledger, &over));
+        if kind == ReadModelKind::Recall {
+            scope.spawn(|| count_exceptions(&board, &model, &over));
+        }
+        let mut fed = Fed { model: &model, hashes: &hashes, board: &board };
+        let projected = loop {
+            let projected = bus.project(&mut fed, &options, &stop);
+            match &projected {
+                Err(ProjectError::Broken(found)) if asked.metrics.metrics.is_some() => {
+                    let words = broken(found.clone().into()).to_string();
+                    if wait_for_another(&bus, ledger, found, words, &board, &stop) {
+                        continue;
+                    }
+                }
+                _ => {}
+            }
+            break projected.map_err(broken);
+        };
+        board.ends();
         over.now();
         (projected, telling.map_or(Ok(()), |telling| telling.join().expect("the feed does not panic")))
     });
@@ -330,11 +364,48 @@ pub fn projector(asked: &args::Projector) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// Waits until the relay has started another generation of a broken stream, and tells meanwhile why nothing goes on;
+/// false when stopped before.
+fn wait_for_another(
+    bus: &Bus,
+    ledger: LedgerId,
+    found: &ChainBroken,
+    words: String,
+    board: &Board,
+    stop: &Stop,
+) -> bool {
+    eprintln!("lotline: {words}\nnote: waiting for the next generation of the stream; /health says why");
+    board.stopped(Some(words));
+    while !stop.wait(GENERATION_LOOK) {
+        let newest = bus.stream_head(ledger).ok().flatten();
+        if newest.is_some_and(|newest| lotline_bus::stream_name(ledger, newest.generation) != found.stream) {
+            eprintln!("note: there is another generation of the stream; going on with it");
+            board.stopped(None);
+            return true;
+        }
+    }
+    false
+}
+
+/// How often a projector with a broken stream looks for another generation.
+const GENERATION_LOOK: Duration = Duration::from_secs(1);
+
+/// Counts the open exceptions of a model now and then, until the end.
+fn count_exceptions(board: &Board, model: &Mutex<ReadModel>, over: &Stop) {
+    loop {
+        board.count_exceptions(&lock(model));
+        if over.wait(Duration::from_secs(1)) {
+            return;
+        }
+    }
+}
+
 /// Tells what changes in a model, and at last all that has changed.
 fn tell(
     mut feeder: Feeder,
     model: &Mutex<ReadModel>,
     hashes: &Mutex<VecDeque<(u64, CommitHash)>>,
+    board: &Board,
     over: &Stop,
 ) -> Result<(), Failure> {
     let hash_of = |commit: CommitNo| lock(hashes).iter().find(|(number, _)| *number == commit.0).map(|(_, hash)| *hash);
@@ -343,7 +414,7 @@ fn tell(
         let due = feeder.due(&lock(model), &hash_of);
         let told = match due {
             Ok(None) => Ok(false),
-            Ok(Some(due)) => feeder.tell(due).map(|()| true),
+            Ok(Some(due)) => board.timed(feeder.name(), || feeder.tell(due)).map(|()| true),
             Err(trouble) => Err(trouble),
         };
         match feed::troubled(told)? {

@@ -4,6 +4,7 @@ mod bus_damage;
 mod bus_feed;
 mod bus_input;
 mod bus_intake;
+mod bus_metrics;
 mod bus_projectors;
 mod bus_queue;
 mod bus_relay;

@@ -80,6 +80,11 @@ impl Feeder {
         Ok(Self { feed, ledger, at: At::Unknown, rows: FxHashMap::default(), again: None })
     }
 
+    /// What it tells of.
+    pub fn name(&self) -> &'static str {
+        "on-hand"
+    }
+
     /// What is due; `None` where the feed is as far as the model, or further.
     ///
     /// # Errors
