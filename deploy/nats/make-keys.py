@@ -131,6 +131,7 @@ def main():
     parser.add_argument("--source", default=[], action="append", help="a system that sends commands, as a token of a subject")
     parser.add_argument("--renew", default=[], action="append", metavar="NAME", help="a user, `server` or `ca`")
     parser.add_argument("--dir", required=True, type=Path, help="where to put it all")
+    parser.add_argument("--seen-as", metavar="DIR", help="the path that the server has to this folder, if it is another one")
     asked = parser.parse_args()
     if not re.fullmatch("[0-9a-f]{32}", asked.ledger):
         parser.error(f"--ledger {asked.ledger} is no id of a ledger, which has 32 hexadecimal digits (0-9, a-f)")
@@ -165,7 +166,8 @@ def main():
             print(f"new key of {user}: {path}")
     lines = ["# Made by make-keys.py. Public keys: this file is no secret."]
     lines += [f"{name}: {known[name]}" for name in users.values()]
-    lines += [f'tls_certificate: "{folder}/tls/server.crt"', f'tls_key: "{folder}/tls/server.key"', ""]
+    seen = asked.seen_as or folder
+    lines += [f'tls_certificate: "{seen}/tls/server.crt"', f'tls_key: "{seen}/tls/server.key"', ""]
     keys.write_text("\n".join(lines))
     template = (Path(__file__).parent / "secured.conf").read_text()
     (folder / "secured.conf").write_text(configuration(template, asked.ledger, sources))

@@ -110,12 +110,20 @@ pub fn relay(asked: &args::Relay) -> Result<Exit, Failure> {
         Err(RelayError::Ahead { ledger, in_stream, .. }) if asked.catch_up => {
             catch_up(&folder, &bus, ledger, in_stream, &stop)?;
             reader.refresh()?;
-            relay = Relay::new(&bus, reader, options);
+            relay = Relay::new(&bus, reader.clone(), options);
         }
         compared => drop(compared.map_err(stopped)?),
     }
     board.works(Some(&bus), Some(relay.reader()), true);
-    let relayed = if asked.once { relay.once(&stop) } else { relay.run(&stop) };
+    let over = Stop::new();
+    let relayed = std::thread::scope(|scope| {
+        if board.is_read() {
+            scope.spawn(|| http::look(&board, reader.ledger(), &over));
+        }
+        let relayed = if asked.once { relay.once(&stop) } else { relay.run(&stop) };
+        over.now();
+        relayed
+    });
     let relayed = relayed.map_err(stopped)?;
     finished(writeln!(std::io::stdout(), "{}", words(&relayed)))?;
     if asked.once && stop.is_told() {
@@ -269,7 +277,7 @@ impl Model for Fed<'_> {
             folder::apply_frame(&mut model, frame)?;
             model.kind()
         };
-        self.board.model(kind, frame.header().number.get());
+        self.board.model(kind, frame.header().number.get(), Some(frame.header().recorded_at));
         let mut hashes = lock(self.hashes);
         hashes.truncate(HASHES - 1);
         hashes.push_front((frame.header().number.get(), hash));
@@ -314,7 +322,7 @@ pub fn projector(asked: &args::Projector) -> Result<Exit, Failure> {
         checkpoints: Checkpoints { commits: asked.save_every, ..Checkpoints::default() },
         ..ProjectOptions::default()
     };
-    board.model(kind, from);
+    board.model(kind, from, None);
     board.works(Some(&bus), None, false);
     let (model, hashes) = (Mutex::new(model), Mutex::default());
     let over = Stop::new();
@@ -329,15 +337,17 @@ pub fn projector(asked: &args::Projector) -> Result<Exit, Failure> {
                 told
             })
         });
-        scope.spawn(|| http::look(&board, ledger, &over));
-        if kind == ReadModelKind::Recall {
+        if board.is_read() {
+            scope.spawn(|| http::look(&board, ledger, &over));
+        }
+        if kind == ReadModelKind::Recall && board.is_read() {
             scope.spawn(|| count_exceptions(&board, &model, &over));
         }
         let mut fed = Fed { model: &model, hashes: &hashes, board: &board };
         let projected = loop {
             let projected = bus.project(&mut fed, &options, &stop);
             match &projected {
-                Err(ProjectError::Broken(found)) if asked.metrics.metrics.is_some() => {
+                Err(ProjectError::Broken(found)) if board.is_read() => {
                     let words = broken(found.clone().into()).to_string();
                     if wait_for_another(&bus, ledger, found, words, &board, &stop) {
                         continue;

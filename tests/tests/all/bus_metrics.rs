@@ -19,13 +19,16 @@ use super::bus_wire::Wire;
 use super::cli_binary::{batch, received, run, ship};
 
 /// A service that answers HTTP.
-struct Watched {
-    service: Running,
-    address: String,
+pub struct Watched {
+    /// Its process.
+    pub service: Running,
+    /// Where it answers.
+    pub address: String,
 }
 
 impl Watched {
-    fn start(folder: &Path, words: &[&str]) -> Self {
+    /// Starts it; it has an address when this returns.
+    pub fn start(folder: &Path, words: &[&str]) -> Self {
         let all = [words, &["--metrics", "127.0.0.1:0"]].concat();
         let mut service = Running::start_as_service(folder, &all);
         let note = service.note("metrics and health at http://");
@@ -85,7 +88,7 @@ impl Watched {
 }
 
 /// The names in the table of the runbook.
-fn documented() -> BTreeSet<String> {
+pub fn documented() -> BTreeSet<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/README.md");
     let text = fs::read_to_string(path).expect("the runbook");
     let rows = text.lines().filter_map(|line| line.strip_prefix("| `lotline_"));
@@ -206,7 +209,9 @@ fn a_projector_with_a_broken_chain_says_so_and_goes_on_with_the_next_generation(
     let (metrics, _) = projector.metrics();
     assert_eq!(metrics["lotline_chain_errors_total"], 1.0, "{metrics:#?}");
     assert_eq!(metrics["lotline_ready"], 0.0, "{metrics:#?}");
-    assert!(metrics["lotline_model_lag_seconds{model=\"inventory\"}"] > 0.0, "{metrics:#?}");
+    until("it has been behind for a while", || {
+        (projector.metrics().0["lotline_model_lag_seconds{model=\"inventory\"}"] > 0.0).then_some(())
+    });
 
     let said = run(folder, &["relay", "--read-back", "--once", "--dir", "plant", "--nats", &url]);
     assert_eq!(said.code, 0, "{said:?}");

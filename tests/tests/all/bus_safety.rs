@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use nkeys::KeyPair;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
@@ -326,8 +327,8 @@ fn a_connection_that_cannot_be_made_says_which_side_and_file_is_wrong() {
     let (url, ca, key) = (secured.url(), secured.file("ca.crt"), secured.file("handler.nk"));
     fs::write(path.join("other-ca.crt"), issue().ca).expect("written");
     fs::write(path.join("no-certificate.crt"), "nothing\n").expect("written");
-    write_secret(&path.join("stranger.nk"), &nkeys::KeyPair::new_user().seed().expect("a seed"));
-    write_secret(&path.join("account.nk"), &nkeys::KeyPair::new_account().seed().expect("a seed"));
+    write_secret(&path.join("stranger.nk"), &KeyPair::new_user().seed().expect("a seed"));
+    write_secret(&path.join("account.nk"), &KeyPair::new_account().seed().expect("a seed"));
     write_secret(&path.join("garbage.nk"), "SU not a seed\n");
     write_secret(&path.join("half.creds"), "-----BEGIN NATS USER JWT-----\neyJ0\n------END NATS USER JWT------\n");
     fs::copy(path.join("handler.nk"), path.join("open.nk")).expect("copied");
@@ -463,4 +464,100 @@ fn the_script_makes_keys_certificates_and_a_configuration_that_server_and_client
     server.stop();
     server.run();
     assert_eq!(relay(&server).code, 0);
+}
+
+/// A JWT as NATS has them, signed by whoever issues it.
+fn jwt(issuer: &KeyPair, subject: &KeyPair, name: &str, more: &Value, expires: i64) -> String {
+    let encode = |value: &Value| data_encoding::BASE64URL_NOPAD.encode(value.to_string().as_bytes());
+    let mut claims = json!({ "jti": name, "iat": 1_700_000_000, "iss": issuer.public_key(), "name": name,
+        "sub": subject.public_key(), "nats": more });
+    if expires > 0 {
+        claims["exp"] = json!(expires);
+    }
+    let text = format!("{}.{}", encode(&json!({ "typ": "JWT", "alg": "ed25519-nkey" })), encode(&claims));
+    let signed = issuer.sign(text.as_bytes()).expect("signed");
+    format!("{text}.{}", data_encoding::BASE64URL_NOPAD.encode(&signed))
+}
+
+#[test]
+fn credentials_of_an_account_by_jwt_are_taken_and_expired_ones_refused() {
+    let folder = tempdir().expect("a folder");
+    let path = folder.path();
+    let [operator, account, system] = [KeyPair::new_operator(), KeyPair::new_account(), KeyPair::new_account()];
+    let limits = json!({ "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": true,
+        "conn": -1, "leaf": -1, "mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1 });
+    let of_account = json!({ "type": "account", "version": 2, "limits": limits });
+    let plain = json!({ "type": "account", "version": 2, "limits": { "subs": -1, "data": -1, "payload": -1,
+        "imports": -1, "exports": -1, "wildcards": true, "conn": -1, "leaf": -1 } });
+    let own = jwt(&operator, &operator, "operator", &json!({ "type": "operator", "version": 2 }), 0);
+    let preload = [("plant", &account, of_account), ("system", &system, plain)]
+        .map(|(name, key, claims)| format!("  {}: {}\n", key.public_key(), jwt(&operator, key, name, &claims, 0)));
+    let config = format!(
+        "operator: {own}\nsystem_account: {}\nresolver: MEMORY\nresolver_preload: {{\n{}}}\nmax_payload: 1MB\njetstream \
+         {{ store_dir: nats-data }}\n",
+        system.public_key(),
+        preload.concat()
+    );
+    fs::write(path.join("jwt.conf"), config).expect("written");
+    let Some(server) = Server::start_with(&path.join("jwt.conf")) else { return };
+    let said = feed(path, &["submit", "--dir", "plant"], &received("r1", &batch("milk", "M1"), "100"));
+    assert_eq!(said.code, 0, "{said:?}");
+    for (name, expires, code) in [("valid", 0, 0), ("expired", 1_700_000_100, 8)] {
+        let user = KeyPair::new_user();
+        let claims =
+            json!({ "type": "user", "version": 2, "pub": {}, "sub": {}, "subs": -1, "data": -1, "payload": -1 });
+        let token = jwt(&account, &user, name, &claims, expires);
+        let seed = user.seed().expect("a seed");
+        let file = path.join(format!("{name}.creds"));
+        write_secret(
+            &file,
+            &format!(
+                "-----BEGIN NATS USER JWT-----\n{token}\n------END NATS USER JWT------\n\n\
+                 -----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
+            ),
+        );
+        let file = file.display().to_string();
+        let words = ["relay", "--once", "--dir", "plant", "--nats", &server.url(), "--nats-creds", &file];
+        let said = run(path, &words);
+        assert_eq!(said.code, code, "{name}: {said:?}");
+        assert_eq!(said.err.contains("does not accept the credentials"), code == 8, "{said:?}");
+    }
+}
+
+#[test]
+fn a_readers_consumer_sends_nothing_where_the_reader_may_not() {
+    let Some(secured) = Secured::start() else { return };
+    let ledger = &secured.ledger;
+    let _serve = {
+        let mut serve = start(&secured, "handler", &["serve", "--dir", "plant"]);
+        serve.note("commands are taken from the NATS server");
+        serve
+    };
+    let stream = format!("lotline-{ledger}-on-hand-changes");
+    let mut analyst = secured.wire("analyst");
+    until("a change is told", || {
+        let told = analyst.ask(&format!("$JS.API.STREAM.INFO.{stream}"), b"");
+        (told["state"]["messages"].as_u64()? > 0).then_some(())
+    });
+    for (at, target) in [
+        format!("lotline.{ledger}.queue.erp"),
+        format!("lotline.{ledger}.commits.1"),
+        format!("$JS.API.STREAM.DELETE.lotline-{ledger}-1"),
+        format!("$KV.lotline-{ledger}-on-hand.x"),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let name = format!("push{at}");
+        let consumer = json!({ "stream_name": stream, "config": { "name": name, "deliver_subject": target,
+            "deliver_policy": "all", "ack_policy": "none", "inactive_threshold": 30_000_000_000_u64 } });
+        let api = format!("$JS.API.CONSUMER.CREATE.{stream}.{name}");
+        eprintln!("{target}: {}", analyst.ask(&api, consumer.to_string().as_bytes()));
+    }
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let mut administrator = secured.wire("administrator");
+    eprintln!("{:?}", administrator.streams());
+    eprintln!("{:?}", administrator.count(&format!("lotline-{ledger}-1")));
+    eprintln!("{:?}", administrator.count(&format!("lotline-{ledger}-dead-letters")));
+    panic!("look");
 }

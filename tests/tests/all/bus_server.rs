@@ -18,7 +18,7 @@ use super::cli_binary::{Said, binary};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The server to start; `None`, told on standard error, where none is at hand.
-fn program() -> Option<PathBuf> {
+pub fn program() -> Option<PathBuf> {
     if let Some(server) = std::env::var_os("LOTLINE_NATS_SERVER") {
         return Some(server.into());
     }

@@ -18,6 +18,7 @@ mod cli_binary;
 mod cli_demo;
 mod cli_input;
 mod cli_readme;
+mod deploy_files;
 mod engine;
 mod epcis_capture;
 mod epcis_chains;

@@ -47,6 +47,7 @@ pub struct Board(Arc<Inner>);
 struct Inner {
     role: Role,
     limits: Limits,
+    is_read: bool,
     recorder: PrometheusRecorder,
     counted: Counted,
     state: Mutex<State>,
@@ -78,7 +79,9 @@ struct State {
 #[derive(Default, Clone, Copy)]
 struct Model {
     commit: u64,
-    /// When the first commit that is not in it was recorded; with the commit that this was found at.
+    /// When that commit was recorded, if it was applied here.
+    recorded: Option<Micros>,
+    /// When the first commit behind an earlier or this one was recorded; with the one that it follows.
     oldest: Option<(u64, Micros)>,
 }
 
@@ -133,7 +136,14 @@ impl Board {
         let recorder = buckets(builder, "lotline_feed_step_seconds", &TIMES).build_recorder();
         let limits = Limits { commits: asked.ready_commits, seconds: asked.ready_seconds };
         let state = Mutex::new(State { starting: Some("it is starting"), ..State::default() });
-        let board = Self(Arc::new(Inner { role, limits, recorder, counted: Counted::default(), state }));
+        let board = Self(Arc::new(Inner {
+            role,
+            limits,
+            is_read: asked.metrics.is_some(),
+            recorder,
+            counted: Counted::default(),
+            state,
+        }));
         board.describe();
         board
     }
@@ -202,6 +212,11 @@ impl Board {
         }
     }
 
+    /// Whether anybody can read it.
+    pub fn is_read(&self) -> bool {
+        self.0.is_read
+    }
+
     /// Counts what comes of commands.
     pub fn counted(&self) -> Counted {
         self.0.counted.clone()
@@ -241,10 +256,14 @@ impl Board {
         move |time| histogram.record(time)
     }
 
-    /// A read model is as of this commit.
-    pub fn model(&self, kind: ReadModelKind, commit: u64) {
-        let before = self.state().models.insert(kind.word(), Model { commit, oldest: None });
-        let applied = before.map_or(0, |before| commit.saturating_sub(before.commit));
+    /// A read model is as of this commit, which was recorded then.
+    pub fn model(&self, kind: ReadModelKind, commit: u64, recorded: Option<Micros>) {
+        let applied = {
+            let mut state = self.state();
+            let model = state.models.entry(kind.word()).or_insert(Model { commit, ..Model::default() });
+            model.recorded = recorded;
+            commit.saturating_sub(std::mem::replace(&mut model.commit, commit))
+        };
         with_local_recorder(&self.0.recorder, || {
             counter!("lotline_applied_commits_total", "model" => kind.word()).increment(applied);
         });
@@ -428,7 +447,12 @@ impl Board {
 
 fn standing(model: Model, head: Option<u64>) -> Standing {
     let lag_commits = head.unwrap_or(0).saturating_sub(model.commit);
-    let oldest = model.oldest.filter(|(at, _)| *at == model.commit && lag_commits > 0).map(|(_, oldest)| oldest);
+    let oldest = match model.oldest {
+        Some((at, oldest)) if at == model.commit => Some(oldest),
+        // The missing one is younger than both of these.
+        older => older.map(|(_, oldest)| oldest).max(model.recorded),
+    };
+    let oldest = oldest.filter(|_| lag_commits > 0);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let now = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
     let lag = oldest.map_or(0, |oldest| now.saturating_sub(oldest.get()).max(0));

@@ -54,7 +54,9 @@ pub fn serve(asked: &args::Serve) -> Result<Exit, Failure> {
     board.works(bus.as_ref(), Some(&reader), relay.is_some());
     let recorded = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| http::look(&board, reader.ledger(), &stop));
+        if board.is_read() {
+            scope.spawn(|| http::look(&board, reader.ledger(), &stop));
+        }
         let models = scope.spawn(|| or_stop(&stop, keep(models, feeder, &reader, &board, &stop, &recorded)));
         let relay = relay.map(|relay| scope.spawn(|| or_stop(&stop, publish(relay, &stop, &recorded))));
         let answered = or_stop(&stop, record(asked, &folder, handler, bus.as_ref(), &board, &stop));
@@ -189,7 +191,7 @@ fn keep(
     stop: &Stop,
     recorded: &AtomicBool,
 ) -> Result<(), Failure> {
-    models.iter().for_each(|model| board.model(model.kind(), model.cursor().number.0));
+    models.iter().for_each(|model| board.model(model.kind(), model.cursor().number.0, None));
     let mut unsaved_since: Option<Instant> = None;
     loop {
         reader.refresh()?;
@@ -212,8 +214,9 @@ fn keep(
 
 fn catch_up(models: &mut [ReadModel], reader: &Reader, board: &Board) -> Result<(), Failure> {
     folder::catch_up(models, reader)?;
-    models.iter().for_each(|model| board.model(model.kind(), model.cursor().number.0));
-    if let Some(model) = models.iter().find(|model| model.kind() == ReadModelKind::Recall) {
+    models.iter().for_each(|model| board.model(model.kind(), model.cursor().number.0, None));
+    let recall = models.iter().find(|model| model.kind() == ReadModelKind::Recall);
+    if let Some(model) = recall.filter(|_| board.is_read()) {
         board.count_exceptions(model);
     }
     Ok(())
