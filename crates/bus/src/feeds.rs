@@ -278,7 +278,7 @@ impl Feed {
             let mut under_way = Vec::with_capacity(chunk.len());
             for change in chunk {
                 let expected = self.revisions.get(&change.key).copied().unwrap_or(0);
-                let message = value_message(step.commit, change.value.as_deref(), expected);
+                let message = value_message(&self.bucket, step.commit, change.value.as_deref(), expected);
                 let sent = self.bus.context().send_publish(self.subject(&change.key), message).await.map_err(sorted)?;
                 under_way.push((change, sent));
             }
@@ -307,7 +307,7 @@ impl Feed {
                 Some((revision, ..)) => revision,
                 None => 0,
             };
-            let message = value_message(commit, value, expected);
+            let message = value_message(&self.bucket, commit, value, expected);
             let sent = self.bus.context().send_publish(self.subject(key), message).await.map_err(sorted)?;
             match sent.await.map_err(sorted) {
                 Ok(ack) => {
@@ -343,8 +343,10 @@ impl Feed {
     }
 }
 
-fn value_message(commit: CommitNumber, value: Option<&[u8]>, expected: u64) -> PublishMessage {
+/// The name of the stream keeps the value out of others: who may read it can have it delivered to any subject.
+fn value_message(bucket: &str, commit: CommitNumber, value: Option<&[u8]>, expected: u64) -> PublishMessage {
     let message = PublishMessage::build()
+        .expected_stream(format!("KV_{bucket}"))
         .header(channel::COMMIT, commit.to_string())
         .expected_last_subject_sequence(expected)
         .payload(value.unwrap_or_default().to_vec().into());

@@ -25,7 +25,8 @@ follows them.
 Exit codes tell how the service ended, not what became of single commands:
   0  it was asked to end
   2  --nats is no address, or a file with keys or certificates will not do
-  4  the folder is in use, or the NATS server cannot be used at the start; one that goes away later is waited for
+  4  the folder or the address of --metrics is in use, or the NATS server cannot be used at the start; one that
+     goes away later is waited for
   5  the ledger is damaged, was rolled back behind its stream, or is recorded in by somebody else, too
   6  a newer program wrote the folder
   7  a file or disk failed: full, read-only, gone
@@ -40,7 +41,8 @@ an older copy of the folder was put back: nothing is written then, unless --catc
 Exit codes:
   0  it was asked to end; with --once, all is published
   2  --dir names no data folder, --nats is no address, or a file with keys or certificates will not do
-  4  the NATS server cannot be used at the start, or refuses; one that goes away later is waited for
+  4  the NATS server cannot be used at the start, or refuses; one that goes away later is waited for; the address
+     of --metrics is in use
   5  the stream is ahead of the ledger or was written to by somebody else, or the ledger is damaged
   6  a newer program wrote the folder
   7  a file or disk failed: full, read-only, gone
@@ -54,8 +56,8 @@ Exit codes:
   0  it was asked to end, or has come to --until
   2  --nats is no address, a file with keys or certificates will not do, several ledgers have streams and none is
      named, or the folder is another ledger's
-  4  the folder is in use, the ledger has no stream yet, or the NATS server cannot be used at the start; one
-     that goes away later is waited for
+  4  the folder or the address of --metrics is in use, the ledger has no stream yet, or the NATS server cannot be
+     used at the start; one that goes away later is waited for
   5  the chain is broken at the commit named, or the folder was built from another chain
   6  a newer program wrote a commit
   7  a file or disk failed: full, read-only, gone

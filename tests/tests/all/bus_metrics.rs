@@ -12,6 +12,7 @@ use tempfile::tempdir;
 
 use super::bus_damage::{flip, published};
 use super::bus_intake::{ledger, subject};
+use super::bus_relay::plant;
 use super::bus_safety::remove;
 use super::bus_secured::Secured;
 use super::bus_server::{Running, Server, until};
@@ -254,6 +255,28 @@ fn a_denied_permission_is_told_in_metrics_and_readiness() {
     });
     assert!(serve.metrics().0["lotline_permission_violations_total"] >= 1.0);
     assert_eq!(serve.get("/health").0, 200, "everything else goes on");
+}
+
+#[test]
+fn a_relay_tells_how_far_the_stream_is() {
+    let Some(server) = Server::start() else { return };
+    let folder = tempdir().expect("a folder");
+    let folder = folder.path();
+    plant(folder, "plant");
+    let relay = Watched::start(folder, &["relay", "--dir", "plant", "--nats", &server.url()]);
+    relay.becomes_ready();
+    relay.becomes("lotline_relay_head_commit", 6.0);
+    let (metrics, _) = relay.metrics();
+    for (series, value) in [
+        ("lotline_head_commit", 6.0),
+        ("lotline_relay_published_total", 6.0),
+        ("lotline_relay_lag_commits", 0.0),
+        ("lotline_ready", 1.0),
+    ] {
+        assert_eq!(metrics.get(series), Some(&value), "{series} in {metrics:#?}");
+    }
+    let said = relay.service.interrupt("INT");
+    assert_eq!(said.code, 0, "{said:?}");
 }
 
 #[test]

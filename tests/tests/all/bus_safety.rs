@@ -1,6 +1,7 @@
 //! Who may do what, and how a refusal is told: TLS, keys, credentials and permissions, by a server of the delivered
 //! configuration.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -525,39 +526,59 @@ fn credentials_of_an_account_by_jwt_are_taken_and_expired_ones_refused() {
 }
 
 #[test]
-fn a_readers_consumer_sends_nothing_where_the_reader_may_not() {
+fn what_a_reader_has_delivered_elsewhere_changes_nothing_there() {
     let Some(secured) = Secured::start() else { return };
     let ledger = &secured.ledger;
-    let _serve = {
-        let mut serve = start(&secured, "handler", &["serve", "--dir", "plant"]);
-        serve.note("commands are taken from the NATS server");
-        serve
-    };
-    let stream = format!("lotline-{ledger}-on-hand-changes");
-    let mut analyst = secured.wire("analyst");
-    until("a change is told", || {
-        let told = analyst.ask(&format!("$JS.API.STREAM.INFO.{stream}"), b"");
-        (told["state"]["messages"].as_u64()? > 0).then_some(())
-    });
-    for (at, target) in [
-        format!("lotline.{ledger}.queue.erp"),
-        format!("lotline.{ledger}.commits.1"),
-        format!("$JS.API.STREAM.DELETE.lotline-{ledger}-1"),
-        format!("$KV.lotline-{ledger}-on-hand.x"),
-    ]
-    .iter()
-    .enumerate()
-    {
-        let name = format!("push{at}");
-        let consumer = json!({ "stream_name": stream, "config": { "name": name, "deliver_subject": target,
-            "deliver_policy": "all", "ack_policy": "none", "inactive_threshold": 30_000_000_000_u64 } });
-        let api = format!("$JS.API.CONSUMER.CREATE.{stream}.{name}");
-        eprintln!("{target}: {}", analyst.ask(&api, consumer.to_string().as_bytes()));
-    }
-    std::thread::sleep(std::time::Duration::from_secs(2));
+    let mut serve = start(&secured, "handler", &["serve", "--dir", "plant"]);
+    serve.note("commands are taken from the NATS server");
+    let (changes, bucket) = (format!("lotline-{ledger}-on-hand-changes"), format!("KV_lotline-{ledger}-on-hand"));
     let mut administrator = secured.wire("administrator");
-    eprintln!("{:?}", administrator.streams());
-    eprintln!("{:?}", administrator.count(&format!("lotline-{ledger}-1")));
-    eprintln!("{:?}", administrator.count(&format!("lotline-{ledger}-dead-letters")));
-    panic!("look");
+    until("a change is told and kept", || {
+        let streams = administrator.streams();
+        let has_all = [&changes, &bucket].into_iter().all(|name| streams.contains(name));
+        (has_all && administrator.count(&changes).0 > 0 && administrator.count(&bucket).0 > 1).then_some(())
+    });
+    let streams = administrator.streams();
+    let before: Vec<_> = streams.iter().map(|name| administrator.count(name)).collect();
+
+    // The server asks no permissions of the one to whom a consumer sends.
+    let mut analyst = secured.wire("analyst");
+    let mut made_for = Vec::new();
+    for (from, target) in [&changes, &bucket].into_iter().flat_map(|from| {
+        let targets = [
+            format!("lotline.{ledger}.submit.erp"),
+            format!("lotline.{ledger}.queue.erp"),
+            format!("lotline.{ledger}.commits.1"),
+            format!("lotline.{ledger}.dead-letters.erp"),
+            format!("$KV.lotline-{ledger}-on-hand.other"),
+            format!("$JS.API.STREAM.DELETE.lotline-{ledger}-1"),
+        ];
+        targets.map(|target| (from, target))
+    }) {
+        let name = format!("to-{}", target.replace(['.', '$'], "_"));
+        let consumer = json!({ "stream_name": from, "config": { "name": name, "deliver_subject": target,
+            "deliver_policy": "all", "ack_policy": "none", "inactive_threshold": 60_000_000_000_u64 } });
+        let made = analyst.ask(&format!("$JS.API.CONSUMER.CREATE.{from}.{name}"), consumer.to_string().as_bytes());
+        if made["config"].is_object() {
+            made_for.push((format!("{from}.{name}"), target));
+        }
+    }
+    // The server sends only where it thinks that somebody listens; it does for the commits.
+    let target = format!("lotline.{ledger}.commits.1");
+    let mut bound = BTreeSet::new();
+    until("all that is listened to was delivered", || {
+        let told: Vec<Value> =
+            made_for.iter().map(|(name, _)| analyst.ask(&format!("$JS.API.CONSUMER.INFO.{name}"), b"")).collect();
+        let all = made_for.iter().zip(&told).filter(|(_, told)| told["push_bound"] == true);
+        bound.extend(all.clone().map(|((_, target), _)| target.clone()));
+        let is_done = all.clone().all(|(_, told)| told["num_pending"] == 0);
+        (is_done && bound.contains(&target)).then_some(())
+    });
+    assert_eq!(administrator.streams(), streams);
+    let after: Vec<_> = streams.iter().map(|name| administrator.count(name)).collect();
+    assert_eq!(after, before, "{streams:?}");
+    let said = serve.interrupt("TERM");
+    assert_eq!(said.code, 0, "{said:?}");
+    let said = run(secured.path(), &["verify", "--json", "--dir", "plant"]);
+    assert_eq!(said.json()["events"], 1, "{said:?}");
 }
