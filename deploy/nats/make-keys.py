@@ -71,10 +71,13 @@ def new_user():
 
 
 def write_secret(path, text):
-    """Writes what its owner alone may read."""
+    """Writes what its owner alone may read; who owned it before owns it again."""
+    before = path.stat() if path.exists() else None
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "w") as file:
         file.write(text)
+        if before and os.geteuid() == 0:
+            os.fchown(file.fileno(), before.st_uid, before.st_gid)
 
 
 def certificates(folder, host, renew):

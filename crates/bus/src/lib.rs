@@ -8,6 +8,9 @@
 //!   compares heads.
 //! - [`Bus::project`] feeds a [`Model`] from a stream alone, and checks the chain link by link.
 //!
+//! A call that the server denies ends with [`Trouble::Denied`]; [`Bus::denied`] lists the last ones, and [`Bus::tally`]
+//! has plain counts of what a connection has done.
+//!
 //! All calls block; a [`Bus`] has its own thread for the connection.
 //!
 //! What this room never does: write a ledger (what has to be appended is handed to the caller); look into a

@@ -258,6 +258,37 @@ fn a_denied_permission_is_told_in_metrics_and_readiness() {
 }
 
 #[test]
+fn who_is_told_to_come_again_and_what_comes_again_are_counted() {
+    let Some(server) = Server::start() else { return };
+    let folder = tempdir().expect("a folder");
+    let folder = folder.path();
+    let url = server.url();
+    let words = ["serve", "--dir", "plant", "--nats", &url, "--waiting", "1"];
+    let mut serve = Watched::start(folder, &words);
+    serve.service.note("commands are taken from the NATS server");
+    let mut wire = Wire::connect(&url);
+    let to = subject(folder, &mut wire, "erp");
+    for number in 0..100 {
+        let line = received(&format!("r{number}"), &batch("milk", &format!("M{number}")), "100");
+        wire.start(&to, &[], line.as_bytes());
+    }
+    let busy = (0..100).filter(|_| wire.next().code() == Some("429")).count();
+    assert!(busy > 0);
+    serve.becomes("lotline_requests_busy_total", busy as f64);
+    serve.becomes("lotline_requests_total", (100 - busy) as f64);
+    assert_eq!(serve.service.interrupt("TERM").code, 0);
+
+    // Somebody takes a message, and never answers it.
+    let queue = to.replace(".submit.", ".queue.");
+    wire.request(&queue, &[], received("q1", &batch("milk", "Q1"), "7").as_bytes());
+    let stream = format!("lotline-{}-queue", ledger(folder));
+    wire.deliver(&stream, "handler");
+    let serve = Watched::start(folder, &words);
+    serve.becomes("lotline_queue_redeliveries_total", 1.0);
+    serve.becomes("lotline_queue_messages_total", 1.0);
+}
+
+#[test]
 fn a_relay_tells_how_far_the_stream_is() {
     let Some(server) = Server::start() else { return };
     let folder = tempdir().expect("a folder");

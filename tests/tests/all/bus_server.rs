@@ -84,6 +84,11 @@ impl Server {
         self.run();
     }
 
+    /// Makes it read its configuration again, as an operator does.
+    pub fn reload(&self) {
+        signal(self.child.as_ref().expect("it runs"), "HUP");
+    }
+
     /// Ends it as an operator does; its files are complete then.
     pub fn stop(&mut self) {
         let mut child = self.child.take().expect("it runs");

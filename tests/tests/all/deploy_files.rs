@@ -206,8 +206,7 @@ fn every_command_line_of_the_pages_is_one() {
     let mut count = 0;
     for path in ["README.md", "deploy/README.md"] {
         let page = text(path);
-        let mut blocks = page.split("```sh\n").skip(1);
-        while let Some(block) = blocks.next() {
+        for block in page.split("```sh\n").skip(1) {
             let (block, _) = block.split_once("```").expect("the block ends");
             for words in command_lines(block) {
                 parses(path, &words, None);
