@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tempfile::tempdir;
 
 use super::bus_intake::ledger;
+use super::bus_relay::copy;
 use super::bus_secured::{Secured, delivered, issue, write_secret};
 use super::bus_server::{Running, Server, until};
 use super::bus_wire::Wire;
@@ -39,6 +40,9 @@ const KINDS: [&str; 5] = ["on-hand", "status", "edges", "exceptions", "expiring"
 fn each_role_does_its_work_under_the_delivered_permissions() {
     let Some(secured) = Secured::start() else { return };
     let ledger = &secured.ledger;
+    for name in ["yesterday", "other"] {
+        copy(&secured.path().join("plant"), &secured.path().join(name));
+    }
     let mut serve = start(&secured, "handler", &["serve", "--dir", "plant"]);
     serve.note("commands are taken from the NATS server");
 
@@ -58,6 +62,8 @@ fn each_role_does_its_work_under_the_delivered_permissions() {
     assert_eq!((&*answer.subject, answer.header("Lotline-Answer")), ("answers.erp", Some("recorded")));
     erp.request(&queue, &[("Lotline-Reply-To", "answers.erp")], b"{");
     assert_eq!(erp.next().code(), Some("400"), "a dead letter");
+    erp.request(&queue, &[("Lotline-Reply-To", "answers.erp")], b"[");
+    assert_eq!(erp.next().code(), Some("400"), "another one");
 
     // Projectors, two of them without a feed.
     for kind in ["genealogy", "recall"] {
@@ -90,7 +96,15 @@ fn each_role_does_its_work_under_the_delivered_permissions() {
     );
     assert_eq!(serde_json::from_slice::<Value>(&direct.body).expect("JSON")["ledger"], **ledger);
 
-    // The administrator: the dead letter is mended, dropped, and streams are made and deleted.
+    // The administrator: dead letters are looked at, sent again, dropped; streams are made and deleted.
+    for words in [&["dead-letters", "list"][..], &["dead-letters", "show", "2"][..]] {
+        let (code, err) = ended(&secured, "administrator", words);
+        assert_eq!(code, 0, "{err}");
+    }
+    fs::write(secured.path().join("mended.json"), received("q2", &milk, "8")).expect("written");
+    let (code, err) = ended(&secured, "administrator", &["dead-letters", "send", "2", "--file", "mended.json"]);
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(erp.next().header("Lotline-Answer"), Some("recorded"), "it asks for its answer still");
     let (code, err) = ended(&secured, "administrator", &["dead-letters", "drop", "1", "--reason", "a test"]);
     assert_eq!(code, 0, "{err}");
     let mut administrator = secured.wire("administrator");
@@ -100,6 +114,21 @@ fn each_role_does_its_work_under_the_delivered_permissions() {
     let said = serve.interrupt("TERM");
     assert_eq!(said.code, 0, "{said:?}");
     assert!(!said.err.contains("denies"), "nothing was denied to the handler: {said:?}");
+
+    // The relay: a whole stream read back, an older folder caught up, another history beside.
+    for words in [
+        &["relay", "--once", "--read-back", "--dir", "plant"][..],
+        &["relay", "--once", "--catch-up", "--dir", "yesterday"][..],
+    ] {
+        let (code, err) = ended(&secured, "handler", words);
+        assert_eq!(code, 0, "{words:?}: {err}");
+    }
+    let said = feed(secured.path(), &["submit", "--dir", "other"], &received("r9", &milk, "1"));
+    assert_eq!(said.code, 0, "{said:?}");
+    let (code, err) = ended(&secured, "handler", &["relay", "--once", "--dir", "other"]);
+    assert_eq!(code, 0, "{err}");
+    let streams = administrator.streams();
+    assert!(streams.contains(&format!("lotline-{ledger}-2")), "{streams:?}");
 }
 
 #[test]
