@@ -277,7 +277,8 @@ impl Model for Fed<'_> {
             folder::apply_frame(&mut model, frame)?;
             model.kind()
         };
-        self.board.model(kind, frame.header().number.get(), Some(frame.header().recorded_at));
+        let header = frame.header();
+        self.board.model(kind, header.number.get(), header.event_count.into(), Some(header.recorded_at));
         let mut hashes = lock(self.hashes);
         hashes.truncate(HASHES - 1);
         hashes.push_front((frame.header().number.get(), hash));
@@ -322,7 +323,7 @@ pub fn projector(asked: &args::Projector) -> Result<Exit, Failure> {
         checkpoints: Checkpoints { commits: asked.save_every, ..Checkpoints::default() },
         ..ProjectOptions::default()
     };
-    board.model(kind, from, None);
+    board.model(kind, from, 0, None);
     board.works(Some(&bus), None, false);
     let (model, hashes) = (Mutex::new(model), Mutex::default());
     let over = Stop::new();

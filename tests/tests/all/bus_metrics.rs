@@ -154,6 +154,7 @@ fn a_service_counts_its_work_and_the_runbook_has_every_metric() {
         ("lotline_relay_published_total", 4.0),
         ("lotline_relay_lag_commits", 0.0),
         ("lotline_applied_commits_total{model=\"recall\"}", 4.0),
+        ("lotline_applied_events_total{model=\"recall\"}", 4.0),
         ("lotline_nats_connected", 1.0),
         ("lotline_chain_errors_total", 0.0),
         ("lotline_permission_violations_total", 0.0),

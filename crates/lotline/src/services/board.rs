@@ -3,6 +3,7 @@
 //! Counts are kept where the work is done, and copied here when somebody asks.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -79,6 +80,9 @@ struct State {
 #[derive(Default, Clone, Copy)]
 struct Model {
     commit: u64,
+    /// How many commits and events were applied by this process.
+    commits: u64,
+    events: u64,
     /// When that commit was recorded, if it was applied here.
     recorded: Option<Micros>,
     /// When the first commit behind an earlier or this one was recorded; with the one that it follows.
@@ -169,6 +173,7 @@ impl Board {
             describe_counter!("lotline_commands_total", "Commands that were answered, by the answer's word.");
             describe_counter!("lotline_rejections_total", "Intents that were rejected, by the rule.");
             describe_counter!("lotline_applied_commits_total", "Commits that were applied to a read model.");
+            describe_counter!("lotline_applied_events_total", "Events that were applied to a read model.");
             describe_gauge!("lotline_model_commit", "The commit that a read model is as of.");
             describe_gauge!("lotline_model_lag_commits", "Commits that are not in a read model yet.");
             describe_gauge!(
@@ -239,15 +244,21 @@ impl Board {
         self.state().stopped = why;
     }
 
-    /// A commit that was recorded ends with this head; `before` is the one before.
-    pub fn recorded(&self, before: &mut Head, head: Head) {
-        let events = head.next_position.get() - before.next_position.get();
-        *before = head;
-        with_local_recorder(&self.0.recorder, || {
-            counter!("lotline_recorded_commits_total").increment(1);
-            counter!("lotline_recorded_events_total").increment(events);
-            histogram!("lotline_commit_events").record(events as f64);
+    /// What counts the commits that are recorded behind a head, each by the head after it.
+    pub fn recorded(&self, from: Head) -> impl Fn(Head) + Send + Sync + 'static {
+        let (commits, events, sizes) = with_local_recorder(&self.0.recorder, || {
+            let (commits, events) =
+                (counter!("lotline_recorded_commits_total"), counter!("lotline_recorded_events_total"));
+            (commits, events, histogram!("lotline_commit_events"))
         });
+        let last = AtomicU64::new(from.next_position.get());
+        move |head| {
+            let position = head.next_position.get();
+            let more = position - last.swap(position, Ordering::Relaxed);
+            commits.increment(1);
+            events.increment(more);
+            sizes.record(more as f64);
+        }
     }
 
     /// What tells the time of a sync.
@@ -256,17 +267,13 @@ impl Board {
         move |time| histogram.record(time)
     }
 
-    /// A read model is as of this commit, which was recorded then.
-    pub fn model(&self, kind: ReadModelKind, commit: u64, recorded: Option<Micros>) {
-        let applied = {
-            let mut state = self.state();
-            let model = state.models.entry(kind.word()).or_insert(Model { commit, ..Model::default() });
-            model.recorded = recorded;
-            commit.saturating_sub(std::mem::replace(&mut model.commit, commit))
-        };
-        with_local_recorder(&self.0.recorder, || {
-            counter!("lotline_applied_commits_total", "model" => kind.word()).increment(applied);
-        });
+    /// A read model is as of this commit, which was recorded then; so many events were applied to get there.
+    pub fn model(&self, kind: ReadModelKind, commit: u64, events: u64, recorded: Option<Micros>) {
+        let mut state = self.state();
+        let model = state.models.entry(kind.word()).or_insert(Model { commit, ..Model::default() });
+        model.recorded = recorded;
+        model.commits += commit.saturating_sub(std::mem::replace(&mut model.commit, commit));
+        model.events += events;
     }
 
     /// What the stream has that a projector has not: read from the server.
@@ -327,9 +334,9 @@ impl Board {
     /// All metrics, as Prometheus reads them.
     pub fn metrics(&self) -> String {
         let ready = self.readiness();
-        let (tally, connected, has_relay) = {
+        let (bus, has_relay, models) = {
             let state = self.state();
-            (state.bus.as_ref().map(Bus::tally), state.bus.as_ref().is_some_and(Bus::is_connected), state.has_relay)
+            (state.bus.clone(), state.has_relay, state.models.clone())
         };
         let flag = |is: bool| if is { 1.0 } else { 0.0 };
         with_local_recorder(&self.0.recorder, || {
@@ -342,9 +349,13 @@ impl Board {
                 gauge!("lotline_model_lag_commits", "model" => *model).set(standing.lag_commits as f64);
                 gauge!("lotline_model_lag_seconds", "model" => *model).set(standing.lag_seconds);
             }
-            if let Some(tally) = tally {
-                gauge!("lotline_nats_connected").set(flag(connected));
-                self.copy(&tally, has_relay.then_some(ready.head.unwrap_or(0)));
+            for (kind, model) in models {
+                counter!("lotline_applied_commits_total", "model" => kind).absolute(model.commits);
+                counter!("lotline_applied_events_total", "model" => kind).absolute(model.events);
+            }
+            if let Some(bus) = bus {
+                gauge!("lotline_nats_connected").set(flag(bus.is_connected()));
+                self.copy(&bus.tally(), has_relay.then_some(ready.head.unwrap_or(0)));
             }
             if self.is(Role::Serve) {
                 let (answers, rules) = self.0.counted.all();

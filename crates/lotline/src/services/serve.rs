@@ -1,7 +1,7 @@
 //! `serve`: everything in one process.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use lotline_bus::{Bus, IntakeOptions, Relay, RelayOptions, Relayed, Stop, TakenIn};
@@ -77,8 +77,7 @@ pub fn serve(asked: &args::Serve) -> Result<Exit, Failure> {
 /// Counts the commits that are recorded here.
 fn note_commits(handler: &Handler, board: &Board) {
     let reader = handler.reader();
-    let (last, board) = (Mutex::new(reader.head()), board.clone());
-    reader.watch(move |head| board.recorded(&mut last.lock().unwrap_or_else(PoisonError::into_inner), head));
+    reader.watch(board.recorded(reader.head()));
 }
 
 /// Records what comes in, from the standard input to its end, and from the server to the stop; lets go of the folder
@@ -191,7 +190,7 @@ fn keep(
     stop: &Stop,
     recorded: &AtomicBool,
 ) -> Result<(), Failure> {
-    models.iter().for_each(|model| board.model(model.kind(), model.cursor().number.0, None));
+    models.iter().for_each(|model| board.model(model.kind(), model.cursor().number.0, 0, None));
     let mut unsaved_since: Option<Instant> = None;
     loop {
         reader.refresh()?;
@@ -213,13 +212,26 @@ fn keep(
 }
 
 fn catch_up(models: &mut [ReadModel], reader: &Reader, board: &Board) -> Result<(), Failure> {
+    let before: Vec<CommitNo> = models.iter().map(|model| model.cursor().number).collect();
     folder::catch_up(models, reader)?;
-    models.iter().for_each(|model| board.model(model.kind(), model.cursor().number.0, None));
+    for (model, before) in models.iter().zip(before) {
+        let now = model.cursor().number;
+        if now > before {
+            let events = events_up_to(reader, now).saturating_sub(events_up_to(reader, before));
+            board.model(model.kind(), now.0, events, None);
+        }
+    }
     let recall = models.iter().find(|model| model.kind() == ReadModelKind::Recall);
     if let Some(model) = recall.filter(|_| board.is_read()) {
         board.count_exceptions(model);
     }
     Ok(())
+}
+
+/// How many events a ledger has up to a commit that was read before.
+fn events_up_to(reader: &Reader, commit: CommitNo) -> u64 {
+    let frame = reader.frame(CommitNumber::new(commit.0)).ok().flatten();
+    frame.map_or(0, |frame| frame.header().first_position.get() + u64::from(frame.header().event_count))
 }
 
 /// Tells what has changed in the inventory. What cannot be told now is told later, or by the next run.
