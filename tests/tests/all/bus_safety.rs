@@ -13,7 +13,7 @@ use tempfile::tempdir;
 use super::bus_intake::ledger;
 use super::bus_relay::copy;
 use super::bus_secured::{Secured, delivered, issue, write_secret};
-use super::bus_server::{Running, Server, until};
+use super::bus_server::{Running, Server, program, until};
 use super::bus_wire::Wire;
 use super::cli_binary::{Said, batch, feed, lotline, received, run};
 
@@ -488,6 +488,10 @@ fn the_script_makes_keys_certificates_and_a_configuration_that_server_and_client
     assert!(no.code == 2 && no.err.contains("is no token"), "{no:?}");
     let said = make(&["--source", "erp", "--source", "scanner-2"]);
     assert_eq!(said.code, 0, "{said:?}");
+    let Some(nats) = program() else { return };
+    let checked = Command::new(nats).current_dir(path).args(["-t", "--config", "keys/secured.conf"]).output();
+    let checked = Said::from(checked.expect("it runs"));
+    assert_eq!(checked.code, 0, "{checked:?}");
     let Some(server) = Server::start_with(&path.join("keys/secured.conf")) else { return };
     let relay = |server: &Server| {
         let url = format!("tls://127.0.0.1:{}", server.port());

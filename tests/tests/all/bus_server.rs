@@ -12,7 +12,7 @@ use lotline_bus::{Bus, BusOptions};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::cli_binary::{Said, binary};
+use super::cli_binary::{Said, VARIABLES, binary};
 
 /// Longer than anything here takes on a busy machine; a test that waits so long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -170,6 +170,9 @@ impl Running {
     }
 
     fn spawn(mut command: Command) -> Self {
+        for name in VARIABLES {
+            command.env_remove(name);
+        }
         command.env("RUST_LOG", "warn,lotline_bus=info").stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("it starts");
         let out = Lines::of(child.stdout.take().expect("piped"));

@@ -12,8 +12,8 @@ use tempfile::tempdir;
 use yaml_rust2::{Yaml, YamlLoader};
 
 use super::bus_metrics::documented;
-use super::bus_server::Server;
-use super::cli_binary::binary;
+use super::bus_server::{Server, program};
+use super::cli_binary::{VARIABLES, binary};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -59,6 +59,12 @@ fn variables() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     collect(&Cli::command(), &mut found);
     found
+}
+
+#[test]
+fn the_tests_know_every_variable_that_the_command_line_reads() {
+    let known: BTreeSet<String> = VARIABLES.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(variables(), known);
 }
 
 fn is_ours(variable: &str) -> bool {
@@ -273,7 +279,7 @@ fn the_units_are_what_systemd_and_the_command_line_take() {
 
 #[test]
 fn the_server_takes_the_plain_configuration() {
-    let Some(program) = super::bus_server::program() else { return };
+    let Some(program) = program() else { return };
     let told = Command::new(program).arg("-t").arg("--config").arg(Server::deployed()).output().expect("it runs");
     assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
 }

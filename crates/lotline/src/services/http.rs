@@ -18,7 +18,7 @@ use crate::failure::{Exit, Failure};
 
 /// How often the server is asked how far its stream is.
 const LOOK: Duration = Duration::from_secs(1);
-/// At every so manieth look the dead letters are counted.
+/// At every so manieth look the dead letters are counted, and at once when there is a new one.
 const LETTERS: u64 = 10;
 
 /// Answers, if that is asked for, until the process ends.
@@ -75,7 +75,7 @@ fn json(is_well: bool, answer: &impl Serialize) -> Response {
 
 /// Asks the server now and then what only it knows, until the stop.
 pub fn look(board: &Board, ledger: LedgerId, stop: &Stop) {
-    let mut round = 0;
+    let (mut round, mut dead) = (0, 0);
     loop {
         if let Some(bus) = board.bus().filter(lotline_bus::Bus::is_connected) {
             if board.role() == Role::Projector {
@@ -85,7 +85,8 @@ pub fn look(board: &Board, ledger: LedgerId, stop: &Stop) {
                     Ok(None) => {}
                     Err(error) => tracing::debug!(%error, "how far the stream is, is not known now"),
                 }
-            } else if round % LETTERS == 0 {
+            } else if round % LETTERS == 0 || bus.tally().dead != dead {
+                dead = bus.tally().dead;
                 match bus.open_letters(ledger) {
                     Ok(count) => board.open_letters(count),
                     Err(error) => tracing::debug!(%error, "dead letters cannot be counted now"),
