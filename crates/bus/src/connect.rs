@@ -1,18 +1,25 @@
 //! The connection: one thread, one client, and the events that only the client hears of.
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::{self, Context};
-use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use async_nats::rustls::Error as TlsError;
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr, ServerError};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
-use crate::error::BoxError;
+use crate::credentials::{self, FileError};
+use crate::denied::{self, Act, Denials, Denied};
+use crate::error::{BoxError, Trouble};
+use crate::tally::{Counts, Tally};
 
 /// An answer that takes longer is unknown.
 const ANSWER: Duration = Duration::from_secs(5);
+/// What the names of inboxes begin with where nothing else is said.
+const INBOX: &str = "_INBOX";
 
 /// How to connect.
 #[derive(Debug, Clone)]
@@ -21,13 +28,26 @@ pub struct BusOptions {
     pub name: String,
     /// File with the user's JWT and key.
     pub credentials: Option<PathBuf>,
+    /// File with the user's seed; not beside credentials.
+    pub nkey: Option<PathBuf>,
+    /// File with the certificates to trust, in place of the system's.
+    pub roots: Option<PathBuf>,
+    /// Files with a client certificate and its key.
+    pub certificate: Option<(PathBuf, PathBuf)>,
     /// What the names of inboxes begin with, if permissions ask for a role's own.
     pub inbox_prefix: Option<String>,
 }
 
 impl Default for BusOptions {
     fn default() -> Self {
-        Self { name: "lotline".to_owned(), credentials: None, inbox_prefix: None }
+        Self {
+            name: "lotline".to_owned(),
+            credentials: None,
+            nkey: None,
+            roots: None,
+            certificate: None,
+            inbox_prefix: None,
+        }
     }
 }
 
@@ -43,6 +63,12 @@ pub enum ConnectError {
         #[source]
         source: std::io::Error,
     },
+    /// Correct it: no subject can begin like this.
+    #[error("{prefix:?} cannot be what inboxes begin with: tokens with dots between them, without wildcards")]
+    InboxPrefix {
+        /// What was given.
+        prefix: String,
+    },
     /// Correct the address or start the server.
     #[error("no NATS server can be reached at {url}")]
     Server {
@@ -52,15 +78,31 @@ pub enum ConnectError {
         #[source]
         source: BoxError,
     },
-    /// Name another file.
-    #[error("the credentials in {} cannot be read", path.display())]
-    Credentials {
-        /// The file.
-        path: PathBuf,
-        /// Why.
+    /// Give the right credentials: it does not let this user in.
+    #[error("the NATS server at {url} refuses the connection: {}", if *.anonymous { "it asks for credentials, and none were given" } else { "it does not accept the credentials" })]
+    Denied {
+        /// The address.
+        url: String,
+        /// No credentials were given.
+        anonymous: bool,
+        /// What the server says.
         #[source]
-        source: std::io::Error,
+        source: BoxError,
     },
+    /// Name the right CA or certificate: one of the two sides does not trust the other.
+    #[error("no safe connection to the NATS server at {url}: {why}")]
+    Tls {
+        /// The address.
+        url: String,
+        /// What to look at.
+        why: &'static str,
+        /// What TLS says.
+        #[source]
+        source: BoxError,
+    },
+    /// Name another file.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The system has no thread left.
     #[error("no thread can be started for the connection")]
     Thread(#[source] std::io::Error),
@@ -78,6 +120,8 @@ struct Inner {
     client: Client,
     /// Counts how often the connection was made.
     connected: watch::Receiver<u64>,
+    counts: Arc<Counts>,
+    denials: Arc<Denials>,
     /// Last, so that the client ends before its thread.
     runtime: Runtime,
 }
@@ -96,13 +140,20 @@ impl Bus {
             .build()
             .map_err(ConnectError::Thread)?;
         let (count, connected) = watch::channel(0);
-        let client = runtime.block_on(dial(url, options, count))?;
+        let (counts, denials) = (Arc::new(Counts::default()), Arc::new(Denials::new()));
+        let ear = Ear {
+            count,
+            counts: counts.clone(),
+            denials: denials.clone(),
+            inbox: options.inbox_prefix.clone().unwrap_or_else(|| INBOX.to_owned()),
+        };
+        let client = runtime.block_on(dial(url, options, ear))?;
         // Building it starts a task.
         let inside = runtime.enter();
         let context =
             jetstream::context::ContextBuilder::new().timeout(ANSWER).ack_timeout(ANSWER).build(client.clone());
         drop(inside);
-        Ok(Self { inner: Arc::new(Inner { context, client, connected, runtime }) })
+        Ok(Self { inner: Arc::new(Inner { context, client, connected, counts, denials, runtime }) })
     }
 
     pub(crate) fn block_on<F: Future>(&self, work: F) -> F::Output {
@@ -132,6 +183,54 @@ impl Bus {
         self.inner.client.server_info().max_payload
     }
 
+    /// What it has done so far.
+    pub fn tally(&self) -> Tally {
+        self.inner.counts.tally(self.inner.denials.count())
+    }
+
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.inner.counts
+    }
+
+    /// The last permissions that the server denied to this connection, the latest first.
+    pub fn denied(&self) -> Vec<Denied> {
+        self.inner.denials.list()
+    }
+
+    /// Whether there is a connection to the server now.
+    pub fn is_connected(&self) -> bool {
+        self.inner.client.connection_state() == async_nats::connection::State::Connected
+    }
+
+    /// Returns when from now on a permission is denied that concerns the caller, by its subject.
+    pub(crate) fn denial<C: Fn(Act, &str) -> bool>(
+        &self,
+        doing: &'static str,
+        concerns: C,
+    ) -> impl Future<Output = Trouble> + use<C> {
+        let denials = self.inner.denials.clone();
+        let from = denials.count();
+        async move {
+            let (act, subject) = denials.next(from, concerns).await;
+            Trouble::Denied { doing, act, subject }
+        }
+    }
+
+    /// Does what the server may deny: then it does not answer, and there is nothing to wait for.
+    pub(crate) async fn unless_denied<T, E: From<Trouble>>(
+        &self,
+        doing: &'static str,
+        concerns: impl Fn(Act, &str) -> bool,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let denial = self.denial(doing, concerns);
+        tokio::select! {
+            biased;
+            done = work => done,
+            denied = denial => Err(denied.into()),
+        }
+    }
+
     /// A token that nobody else has.
     pub(crate) fn unique(&self) -> String {
         let inbox = self.inner.client.new_inbox();
@@ -139,36 +238,137 @@ impl Bus {
     }
 }
 
-async fn dial(url: &str, options: &BusOptions, count: watch::Sender<u64>) -> Result<Client, ConnectError> {
+async fn dial(url: &str, options: &BusOptions, ear: Ear) -> Result<Client, ConnectError> {
     let mut connect = ConnectOptions::new().name(&options.name).event_callback(move |event| {
-        note(&event, &count);
+        ear.hear(&event);
         std::future::ready(())
     });
     if let Some(prefix) = &options.inbox_prefix {
+        let is_token = |token: &str| {
+            !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'*' | b'>'))
+        };
+        if !prefix.split('.').all(is_token) {
+            return Err(ConnectError::InboxPrefix { prefix: prefix.clone() });
+        }
         connect = connect.custom_inbox_prefix(prefix);
     }
     if let Some(path) = &options.credentials {
-        let failed = |source| ConnectError::Credentials { path: path.clone(), source };
-        connect = connect.credentials_file(path).await.map_err(failed)?;
+        let text = credentials::credentials(path)?;
+        let unfit = |error: std::io::Error| FileError::Unfit {
+            what: "credentials file",
+            path: path.clone(),
+            why: error.to_string(),
+        };
+        connect = connect.credentials(&text).map_err(unfit)?;
     }
+    if let Some(path) = &options.nkey {
+        connect = connect.nkey(credentials::seed(path)?);
+    }
+    if let Some(path) = &options.roots {
+        credentials::roots(path)?;
+        connect = connect.add_root_certificates(path.clone());
+    }
+    if let Some((certificate, key)) = &options.certificate {
+        credentials::client(certificate, key)?;
+        connect = connect.add_client_certificate(certificate.clone(), key.clone());
+    }
+    let shown = without_secret(url);
     let addresses: Result<Vec<ServerAddr>, _> = url.split(',').map(|address| address.trim().parse()).collect();
-    let addresses = addresses.map_err(|source| ConnectError::Address { url: url.to_owned(), source })?;
-    connect.connect(addresses).await.map_err(|error| ConnectError::Server { url: url.to_owned(), source: error.into() })
+    let addresses = addresses.map_err(|source| ConnectError::Address { url: shown.clone(), source })?;
+    // What is said of a safe connection must not be taken back on the way: a server could leave TLS out.
+    let is_safe = options.roots.is_some() || options.certificate.is_some();
+    let anonymous = options.credentials.is_none() && options.nkey.is_none() && shown == url;
+    connect.require_tls(is_safe).connect(addresses).await.map_err(|error| sorted(shown, anonymous, error))
 }
 
-fn note(event: &Event, count: &watch::Sender<u64>) {
-    match event {
-        Event::Connected => {
-            count.send_modify(|count| *count += 1);
-            tracing::info!("connected to the NATS server");
+/// An address as it may be shown: without what stands before its @.
+fn without_secret(url: &str) -> String {
+    let plain = |address: &str| match address.split_once("://") {
+        Some((scheme, rest)) => format!("{scheme}://{}", rest.rsplit_once('@').map_or(rest, |(_, host)| host)),
+        None => address.rsplit_once('@').map_or(address, |(_, host)| host).to_owned(),
+    };
+    url.split(',').map(plain).collect::<Vec<_>>().join(",")
+}
+
+fn sorted(url: String, anonymous: bool, error: async_nats::ConnectError) -> ConnectError {
+    let kind = error.kind();
+    if matches!(kind, ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication) {
+        return ConnectError::Denied { url, anonymous, source: error.into() };
+    }
+    if let Some(why) = tls_trouble(&error) {
+        return ConnectError::Tls { url, why, source: error.into() };
+    }
+    ConnectError::Server { url, source: error.into() }
+}
+
+/// What is wrong with a safe connection, if that is what is wrong.
+fn tls_trouble(error: &async_nats::ConnectError) -> Option<&'static str> {
+    let mut link: Option<&(dyn Error + 'static)> = Some(error);
+    let mut found = None;
+    while let Some(error) = link {
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let told = inner.and_then(|inner| inner.downcast_ref()).or_else(|| error.downcast_ref::<TlsError>());
+        found = found.or(told);
+        link = inner.map(|inner| inner as &(dyn Error + 'static)).or_else(|| error.source());
+    }
+    match found {
+        Some(TlsError::InvalidCertificate(_)) => Some("its certificate is not trusted here, or is not for that name"),
+        Some(TlsError::AlertReceived(_)) => Some("it does not accept this side's certificate, or asks for one"),
+        Some(TlsError::InvalidMessage(_)) => Some("it does not speak TLS there"),
+        Some(_) => Some("TLS failed"),
+        None => (error.kind() == ConnectErrorKind::Tls).then_some("TLS failed"),
+    }
+}
+
+/// What hears of the events.
+struct Ear {
+    count: watch::Sender<u64>,
+    counts: Arc<Counts>,
+    denials: Arc<Denials>,
+    /// What inboxes begin with.
+    inbox: String,
+}
+
+impl Ear {
+    fn hear(&self, event: &Event) {
+        match event {
+            Event::Connected => {
+                self.denials.connected_anew();
+                self.counts.connections.one_more();
+                self.count.send_modify(|count| *count += 1);
+                tracing::info!("connected to the NATS server");
+            }
+            Event::Disconnected => tracing::warn!("the connection to the NATS server broke; connecting again"),
+            // A denied permission is told here and nowhere else.
+            Event::ServerError(ServerError::Other(text)) if let Some((act, subject)) = denied::parse(text) => {
+                tracing::error!(%act, subject, "the NATS server denies a permission");
+                self.denials.note(act, subject, &self.inbox);
+            }
+            Event::ServerError(error) => tracing::error!(%error, "the NATS server reports an error"),
+            Event::SlowConsumer(subscription) => {
+                tracing::error!(
+                    subscription,
+                    "messages came faster than they were read, and some were dropped unanswered"
+                );
+            }
+            Event::ClientError(error) => tracing::error!(%error, "the NATS client reports an error"),
+            other => tracing::info!(event = %other, "NATS"),
         }
-        Event::Disconnected => tracing::warn!("the connection to the NATS server broke; connecting again"),
-        // A denied permission is told here and nowhere else.
-        Event::ServerError(error) => tracing::error!(%error, "the NATS server reports an error"),
-        Event::SlowConsumer(subscription) => {
-            tracing::error!(subscription, "messages came faster than they were read, and some were dropped unanswered");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_its_secrets() {
+        for (url, shown) in [
+            ("nats://localhost:4222", "nats://localhost:4222"),
+            ("nats://me:p@ss@host:1,tls://token@other", "nats://host:1,tls://other"),
+            ("me:word@host", "host"),
+        ] {
+            assert_eq!(without_secret(url), shown);
         }
-        Event::ClientError(error) => tracing::error!(%error, "the NATS client reports an error"),
-        other => tracing::info!(event = %other, "NATS"),
     }
 }

@@ -4,23 +4,32 @@ use std::error::Error;
 
 use async_nats::jetstream::Error as JetStreamError;
 
+use crate::denied::Act;
+
 /// Somebody else's error.
 pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
 
 /// Why the server did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
-    /// Try again: it did not answer, or cannot now. A denied permission looks like this, too, since the server
-    /// does not answer then; the reason stands in the log.
-    #[error(
-        "the NATS server does not answer to \"{doing}\"; if it runs, look for a denied permission in the log of events"
-    )]
+    /// Try again: it did not answer, or cannot now.
+    #[error("the NATS server does not answer to \"{doing}\"")]
     Unreachable {
         /// What was asked for.
         doing: &'static str,
         /// What the client says.
         #[source]
         source: BoxError,
+    },
+    /// Let this user do it, or use another one: the server's permissions do not allow it.
+    #[error("the NATS server denies this user to {act} {subject}, which is needed to {doing}")]
+    Denied {
+        /// What was asked for.
+        doing: &'static str,
+        /// What was denied.
+        act: Act,
+        /// On which subject.
+        subject: String,
     },
     /// Start it with JetStream: it keeps no streams.
     #[error("the NATS server has JetStream switched off, and keeps no streams")]

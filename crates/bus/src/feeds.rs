@@ -18,6 +18,7 @@ use lotline_wire::channel;
 use lotline_wire::feed::AsOf;
 
 use crate::connect::Bus;
+use crate::denied::{Act, names};
 use crate::error::Trouble;
 
 /// So many messages may wait for their acknowledgement.
@@ -109,7 +110,8 @@ impl Bus {
         let last = (0, String::new());
         let feed =
             Feed { bus: self.clone(), ledger, stream, bucket, last, is_linked: false, revisions: HashMap::new() };
-        self.block_on(feed.need())?;
+        let work = feed.need();
+        self.block_on(self.unless_denied("make the feed", feed.concerns(), work))?;
         Ok(feed)
     }
 }
@@ -142,9 +144,21 @@ impl Feed {
         made.map(drop).map_err(|error| Trouble::of("make a bucket", crate::stream::told(&error).as_ref(), error))
     }
 
+    /// Whether a subject is one of this feed's.
+    fn concerns(&self) -> impl Fn(Act, &str) -> bool + use<> {
+        let names_of = [self.stream.clone(), self.bucket.clone(), format!("KV_{}", self.bucket)];
+        let changes = channel::on_hand_changes_subject(&self.ledger, "", "").trim_end_matches('.').to_owned() + ".";
+        move |_, subject| {
+            // Making a bucket begins with a question about the account.
+            subject == "$JS.API.INFO"
+                || subject.starts_with(&changes)
+                || names_of.iter().any(|name| names(subject, name))
+        }
+    }
+
     /// Whether there is a connection to the server now.
     pub fn is_connected(&self) -> bool {
-        self.bus.client().connection_state() == async_nats::connection::State::Connected
+        self.bus.is_connected()
     }
 
     /// The name of its stream.
@@ -157,8 +171,8 @@ impl Feed {
     /// # Errors
     /// When the server does not tell, or what is there is nobody's change.
     pub fn tail(&mut self) -> Result<Option<Tail>, Trouble> {
-        let bus = self.bus.clone();
-        bus.block_on(async {
+        let (bus, concerns) = (self.bus.clone(), self.concerns());
+        let work = async {
             self.need().await?;
             let doing = "read the last change";
             let stream = bus.context().get_stream_no_info(&self.stream).await;
@@ -180,7 +194,8 @@ impl Feed {
                 return Err(Trouble::Refused { doing, source: source.into() });
             };
             Ok(Some(Tail { since, commit, hash: text(channel::COMMIT_HASH), number, of }))
-        })
+        };
+        bus.block_on(bus.unless_denied("read the last change", concerns, work))
     }
 
     /// Up to where the bucket is.
@@ -188,8 +203,9 @@ impl Feed {
     /// # Errors
     /// When the server does not tell.
     pub fn as_of(&mut self) -> Result<Option<AsOf>, Trouble> {
-        let bus = self.bus.clone();
-        let found = bus.block_on(self.value(channel::AS_OF_KEY))?;
+        let (bus, concerns) = (self.bus.clone(), self.concerns());
+        let work = self.value(channel::AS_OF_KEY);
+        let found = bus.block_on(bus.unless_denied("read a value of a bucket", concerns, work))?;
         Ok(found.and_then(|(_, _, body)| lotline_wire::feed::read_as_of(&body)))
     }
 
@@ -198,11 +214,12 @@ impl Feed {
     /// # Errors
     /// [`FeedError`]: some of it may be told.
     pub fn tell(&mut self, step: &Step, changes: &[Change], told: usize) -> Result<(), FeedError> {
-        let bus = self.bus.clone();
-        bus.block_on(async {
+        let (bus, concerns) = (self.bus.clone(), self.concerns());
+        let work = async {
             self.publish(step, changes, told).await?;
             self.put(step, changes).await
-        })
+        };
+        bus.block_on(bus.unless_denied("tell changes", concerns, work))
     }
 
     /// Brings the bucket up to a step that is in the stream whole.
@@ -210,8 +227,8 @@ impl Feed {
     /// # Errors
     /// [`FeedError`]: some of it may be there.
     pub fn keep(&mut self, step: &Step, changes: &[Change]) -> Result<(), FeedError> {
-        let bus = self.bus.clone();
-        bus.block_on(self.put(step, changes))
+        let (bus, concerns) = (self.bus.clone(), self.concerns());
+        bus.block_on(bus.unless_denied("keep current values", concerns, self.put(step, changes)))
     }
 
     async fn publish(&mut self, step: &Step, changes: &[Change], told: usize) -> Result<(), FeedError> {
@@ -261,7 +278,7 @@ impl Feed {
             let mut under_way = Vec::with_capacity(chunk.len());
             for change in chunk {
                 let expected = self.revisions.get(&change.key).copied().unwrap_or(0);
-                let message = value_message(step.commit, change.value.as_deref(), expected);
+                let message = value_message(&self.bucket, step.commit, change.value.as_deref(), expected);
                 let sent = self.bus.context().send_publish(self.subject(&change.key), message).await.map_err(sorted)?;
                 under_way.push((change, sent));
             }
@@ -290,7 +307,7 @@ impl Feed {
                 Some((revision, ..)) => revision,
                 None => 0,
             };
-            let message = value_message(commit, value, expected);
+            let message = value_message(&self.bucket, commit, value, expected);
             let sent = self.bus.context().send_publish(self.subject(key), message).await.map_err(sorted)?;
             match sent.await.map_err(sorted) {
                 Ok(ack) => {
@@ -326,8 +343,10 @@ impl Feed {
     }
 }
 
-fn value_message(commit: CommitNumber, value: Option<&[u8]>, expected: u64) -> PublishMessage {
+/// The name of the stream keeps the value out of others: who may read it can have it delivered to any subject.
+fn value_message(bucket: &str, commit: CommitNumber, value: Option<&[u8]>, expected: u64) -> PublishMessage {
     let message = PublishMessage::build()
+        .expected_stream(format!("KV_{bucket}"))
         .header(channel::COMMIT, commit.to_string())
         .expected_last_subject_sequence(expected)
         .payload(value.unwrap_or_default().to_vec().into());

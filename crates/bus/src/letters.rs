@@ -14,6 +14,7 @@ use lotline_ledger::LedgerId;
 use lotline_wire::channel;
 
 use crate::connect::Bus;
+use crate::denied::{Act, names};
 use crate::error::{BoxError, Trouble};
 use crate::intake;
 use crate::stream::told;
@@ -146,6 +147,15 @@ impl Letter {
     }
 }
 
+/// Whether a subject is one of the queue or its dead letters, or of questions about their streams.
+pub(crate) fn of_letters(ledger: &str) -> impl Fn(Act, &str) -> bool {
+    let names_of = [channel::queue_stream(ledger), channel::dead_stream(ledger)];
+    let subjects = ["queue", "dead-letters", "settled-letters"].map(|word| format!("lotline.{ledger}.{word}."));
+    move |_, subject| {
+        names_of.iter().any(|name| names(subject, name)) || subjects.iter().any(|own| subject.starts_with(own))
+    }
+}
+
 /// So much of a reason as has room beside the largest message.
 fn cut(reason: &str) -> &str {
     &reason[..reason.floor_char_boundary(REASON_MAX)]
@@ -168,7 +178,7 @@ impl Bus {
     pub fn letters(&self, ledger: LedgerId, settled_too: bool) -> Result<Vec<Letter>, Trouble> {
         let ledger = ledger.to_string();
         let subject = if settled_too { format!("lotline.{ledger}.>") } else { channel::dead_subject(&ledger, "*") };
-        self.block_on(async {
+        let read = async {
             let mut letters = Vec::new();
             let mut from = 1;
             while let Some(letter) = self.next_letter(&ledger, from, &subject).await? {
@@ -176,7 +186,8 @@ impl Bus {
                 letters.push(letter);
             }
             Ok(letters)
-        })
+        };
+        self.block_on(self.unless_denied("read the dead letters", of_letters(&ledger), read))
     }
 
     /// A dead letter; `None` where there is none of this number.
@@ -185,7 +196,9 @@ impl Bus {
     /// When the server does not tell.
     pub fn letter(&self, ledger: LedgerId, number: u64) -> Result<Option<Letter>, Trouble> {
         let ledger = ledger.to_string();
-        let found = self.block_on(self.next_letter(&ledger, number, &format!("lotline.{ledger}.>")))?;
+        let subject = format!("lotline.{ledger}.>");
+        let read = self.next_letter(&ledger, number, &subject);
+        let found = self.block_on(self.unless_denied("read a dead letter", of_letters(&ledger), read))?;
         Ok(found.filter(|letter| letter.number == number))
     }
 
@@ -222,10 +235,11 @@ impl Bus {
         let body = mended.unwrap_or_else(|| letter.body.clone());
         let message = PublishMessage::build().payload(body.into()).headers(headers);
         let message = message.expected_stream(channel::queue_stream(&ledger.to_string()));
-        self.block_on(async {
+        let send = async {
             self.publish("put a message into the queue", letter.subject.clone(), message).await?;
             self.settle(ledger, letter, Settled::Sent).await
-        })
+        };
+        self.block_on(self.unless_denied("send a dead letter again", of_letters(&ledger.to_string()), send))
     }
 
     /// Gives a letter up. It is kept among the settled ones, with the reason.
@@ -233,7 +247,8 @@ impl Bus {
     /// # Errors
     /// When the server refuses, or does not answer.
     pub fn drop_letter(&self, ledger: LedgerId, letter: &Letter, reason: &str) -> Result<(), Trouble> {
-        self.block_on(self.settle(ledger, letter, Settled::Dropped { reason: reason.to_owned() }))
+        let settle = self.settle(ledger, letter, Settled::Dropped { reason: reason.to_owned() });
+        self.block_on(self.unless_denied("drop a dead letter", of_letters(&ledger.to_string()), settle))
     }
 
     async fn settle(&self, ledger: LedgerId, letter: &Letter, settled: Settled) -> Result<(), Trouble> {

@@ -8,6 +8,9 @@
 //!   compares heads.
 //! - [`Bus::project`] feeds a [`Model`] from a stream alone, and checks the chain link by link.
 //!
+//! A call that the server denies ends with [`Trouble::Denied`]; [`Bus::denied`] lists the last ones, and [`Bus::tally`]
+//! has plain counts of what a connection has done.
+//!
 //! All calls block; a [`Bus`] has its own thread for the connection.
 //!
 //! What this room never does: write a ledger (what has to be appended is handed to the caller); look into a
@@ -15,6 +18,8 @@
 //! copied to the settled ones first; go on behind a commit that is missing or damaged.
 
 mod connect;
+mod credentials;
+mod denied;
 mod error;
 mod feeds;
 mod intake;
@@ -24,8 +29,11 @@ mod project;
 mod relay;
 mod stop;
 mod stream;
+mod tally;
 
 pub use connect::{Bus, BusOptions, ConnectError};
+pub use credentials::FileError;
+pub use denied::{Act, Denied};
 pub use error::{BoxError, Trouble};
 pub use feeds::{Change, Feed, FeedError, Step, Tail};
 pub use intake::{Answer, Incoming, IntakeError, IntakeOptions, MESSAGE_MAX, Means, Reply, TakenIn, Taker};
@@ -34,4 +42,5 @@ pub use model::{Cursor, Model};
 pub use project::{ChainBroken, Checkpoints, Found, ProjectError, ProjectOptions, Projected};
 pub use relay::{Kept, OnDifference, Relay, RelayError, RelayOptions, Relayed, Why};
 pub use stop::Stop;
-pub use stream::{StreamHead, stream_name, subject};
+pub use stream::{Backlog, StreamHead, stream_name, subject};
+pub use tally::Tally;

@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep};
 use crate::connect::Bus;
 use crate::error::{BoxError, Trouble};
 use crate::stop::Stop;
-use crate::stream::Commits;
+use crate::stream::{Commits, of_commits};
 use standing::{Standing, read_back, standing};
 
 /// So many commits may wait for their acknowledgement.
@@ -222,6 +222,11 @@ impl Relay {
         }
     }
 
+    /// What it reads the ledger with.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
     /// From now on [`Relay::compare`] and [`Relay::once`] try for so long to reach a server that does not answer.
     pub fn set_patience(&mut self, patience: Duration) {
         self.options.patience = patience;
@@ -291,7 +296,10 @@ impl Relay {
         let mut fruitless = 0;
         let mut best = CommitNumber::ZERO;
         loop {
-            let trouble = match self.advance(round, stop).await {
+            let bus = self.bus.clone();
+            let concerns = of_commits(self.reader.ledger());
+            let advanced = bus.unless_denied("publish commits", concerns, self.advance(round, stop)).await;
+            let trouble = match advanced {
                 Ok(Sent::All) => return Ok(self.report()),
                 Ok(Sent::Doubt(source)) => {
                     let at = self.place.as_ref().map_or(CommitNumber::ZERO, |(_, at)| *at);
@@ -306,7 +314,7 @@ impl Relay {
                 // Later it may be an operator's slip, which must not end what goes on without a server.
                 Err(error @ RelayError::Server(Trouble::NoJetStream)) if self.place.is_none() => return Err(error),
                 Err(RelayError::Server(trouble)) => {
-                    if matches!(trouble, Trouble::Refused { .. }) {
+                    if matches!(trouble, Trouble::Refused { .. } | Trouble::Denied { .. }) {
                         fruitless = FRUITLESS;
                     }
                     tracing::warn!(error = %trouble, source = ?std::error::Error::source(&trouble), "trying again");
@@ -346,14 +354,19 @@ impl Relay {
             }
         };
         self.in_doubt = false;
-        self.place = Some((commits.clone(), at));
+        self.set_place(&commits, at);
         self.reader.refresh()?;
         if round == Round::Compare || self.reader.head().commit <= at {
             return Ok(Sent::All);
         }
         let sent = self.send(&commits, &mut at, stop).await;
-        self.place = Some((commits, at));
+        self.set_place(&commits, at);
         sent
+    }
+
+    fn set_place(&mut self, commits: &Commits, at: CommitNumber) {
+        self.place = Some((commits.clone(), at));
+        self.bus.counts().relayed.set(at.get());
     }
 
     /// Finds the stream and the last commit that it shares with the ledger.
@@ -395,6 +408,7 @@ impl Relay {
         if foreign && self.was_in_step {
             return Err(RelayError::Fenced(kept));
         }
+        self.bus.counts().chain_errors.one_more();
         let next = self.bus.start(commits.ledger, commits.generation + 1, self.options.replicas).await?;
         tracing::error!(
             kept = kept.stream,
@@ -452,6 +466,8 @@ impl Relay {
                     *at = number;
                     self.is_linked = true;
                     self.published += 1;
+                    self.bus.counts().published.one_more();
+                    self.bus.counts().relayed.set(number.get());
                 }
                 Ok(ack) => break format!("commit {number} was acknowledged as {ack:?}").into(),
                 Err(error) => break error.into(),

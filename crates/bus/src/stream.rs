@@ -8,10 +8,11 @@ use async_nats::jetstream::stream::{
 };
 use async_nats::jetstream::{Error as JetStreamError, ErrorCode};
 use futures_util::TryStreamExt;
-use lotline_ledger::{CommitNumber, LedgerId};
+use lotline_ledger::{CommitNumber, Frame, LedgerId, Micros};
 use lotline_wire::channel;
 
 use crate::connect::Bus;
+use crate::denied::{Act, names};
 use crate::error::Trouble;
 
 const PREFIX: &str = "lotline-";
@@ -52,13 +53,38 @@ pub struct StreamHead {
     pub commit: CommitNumber,
 }
 
+/// What a stream has behind a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backlog {
+    /// The stream's name.
+    pub stream: String,
+    /// Number of the last commit in it; 0 for none.
+    pub end: CommitNumber,
+    /// When the first commit behind was recorded, in the ledger's time; of the last one, where that cannot be read.
+    pub oldest: Option<Micros>,
+}
+
+/// Where a server is asked for the names of its streams.
+const LIST: &str = "$JS.API.STREAM.NAMES";
+const LISTING: &str = "list its streams";
+
+/// Whether a subject is one that commits of a ledger, or questions about their streams, are sent to.
+pub(crate) fn of_commits(ledger: LedgerId) -> impl Fn(Act, &str) -> bool {
+    let commits = format!("lotline.{ledger}.commits.");
+    move |_, subject| {
+        let is_stream = |token: &str| parse(token).is_some_and(|(of, _)| of == ledger);
+        subject == LIST || subject.starts_with(&commits) || subject.split('.').any(is_stream)
+    }
+}
+
 impl Bus {
     /// The ledgers that have a stream on this server, each once, in order of their ids.
     ///
     /// # Errors
     /// When the server does not tell.
     pub fn ledgers(&self) -> Result<Vec<LedgerId>, Trouble> {
-        let mut ledgers: Vec<LedgerId> = self.block_on(self.streams())?.into_iter().map(|(ledger, _)| ledger).collect();
+        let listing = self.unless_denied(LISTING, |_, subject| subject == LIST, self.streams());
+        let mut ledgers: Vec<LedgerId> = self.block_on(listing)?.into_iter().map(|(ledger, _)| ledger).collect();
         ledgers.sort_unstable();
         ledgers.dedup();
         Ok(ledgers)
@@ -69,18 +95,67 @@ impl Bus {
     /// # Errors
     /// When the server does not tell.
     pub fn stream_head(&self, ledger: LedgerId) -> Result<Option<StreamHead>, Trouble> {
-        self.block_on(async {
+        let look = async {
             let Some(commits) = self.newest(ledger).await? else { return Ok(None) };
             let Some(state) = commits.state().await? else { return Ok(None) };
             let commit = CommitNumber::new(state.last_sequence);
             Ok(Some(StreamHead { generation: commits.generation, commit }))
-        })
+        };
+        self.block_on(self.unless_denied("tell the state of a stream", of_commits(ledger), look))
+    }
+
+    /// What the newest stream of a ledger has behind a commit; `None` where the ledger has no stream.
+    ///
+    /// # Errors
+    /// When the server does not tell.
+    pub fn backlog(&self, ledger: LedgerId, behind: CommitNumber) -> Result<Option<Backlog>, Trouble> {
+        let look = async {
+            let Some(commits) = self.newest(ledger).await? else { return Ok(None) };
+            let Some(state) = commits.state().await? else { return Ok(None) };
+            let end = CommitNumber::new(state.last_sequence);
+            let mut oldest = None;
+            // Where the next one cannot be read the last one tells at least how long it has been. What is wrong with it
+            // is said by who reads the stream.
+            for at in [behind.next(), end] {
+                if end > behind && oldest.is_none() {
+                    let frame = commits.at(at).await?.and_then(|bytes| Frame::decode(bytes).ok());
+                    oldest = frame.map(|frame| frame.header().recorded_at);
+                }
+            }
+            Ok(Some(Backlog { stream: commits.name, end, oldest }))
+        };
+        self.block_on(self.unless_denied("tell the state of a stream", of_commits(ledger), look))
+    }
+
+    /// How many dead letters of a ledger are open; 0 where nothing was taken in yet.
+    ///
+    /// # Errors
+    /// When the server does not tell.
+    pub fn open_letters(&self, ledger: LedgerId) -> Result<u64, Trouble> {
+        let ledger = ledger.to_string();
+        let (name, subject) = (channel::dead_stream(&ledger), channel::dead_subject(&ledger, "*"));
+        let doing = "count the dead letters";
+        let look = async {
+            let stream = self.context().get_stream_no_info(&name).await;
+            let stream = stream.map_err(|error| Trouble::of(doing, None, error))?;
+            let found = match stream.info_with_subjects(&subject).await {
+                Ok(found) => found,
+                Err(error) => match told(&error) {
+                    Some(told) if told.error_code() == ErrorCode::STREAM_NOT_FOUND => return Ok(0),
+                    told => return Err(Trouble::of(doing, told.as_ref(), error)),
+                },
+            };
+            let counts: Vec<(String, usize)> =
+                found.try_collect().await.map_err(|error| Trouble::of(doing, None, error))?;
+            Ok(counts.iter().map(|(_, count)| *count as u64).sum())
+        };
+        self.block_on(self.unless_denied(doing, |_, subject| names(subject, &name), look))
     }
 
     async fn streams(&self) -> Result<Vec<(LedgerId, u32)>, Trouble> {
         let names: Vec<String> = self.context().stream_names().try_collect().await.map_err(|error| {
             if self.has_streams() {
-                Trouble::of("list its streams", told(&error).as_ref(), error)
+                Trouble::of(LISTING, told(&error).as_ref(), error)
             } else {
                 // In a cluster another server may have answered; here none did.
                 Trouble::NoJetStream

@@ -1,5 +1,6 @@
 //! The command line as it is written: its words, options and help.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -23,11 +24,13 @@ follows them.
 
 Exit codes tell how the service ended, not what became of single commands:
   0  it was asked to end
-  2  --nats is no address
-  4  the folder is in use, or the NATS server cannot be used at the start; one that goes away later is waited for
+  2  --nats is no address, or a file with keys or certificates will not do
+  4  the folder or the address of --metrics is in use, or the NATS server cannot be used at the start; one that
+     goes away later is waited for
   5  the ledger is damaged, was rolled back behind its stream, or is recorded in by somebody else, too
   6  a newer program wrote the folder
-  7  a file or disk failed: full, read-only, gone";
+  7  a file or disk failed: full, read-only, gone
+  8  the NATS server refuses the credentials or a permission, or one side does not trust the other's certificate";
 
 const RELAY: &str = "\
 It reads the ledger beside whoever records in it, and keeps nothing itself: where it goes on follows from
@@ -37,11 +40,13 @@ an older copy of the folder was put back: nothing is written then, unless --catc
 
 Exit codes:
   0  it was asked to end; with --once, all is published
-  2  --dir names no data folder, or --nats is no address
-  4  the NATS server cannot be used at the start, or refuses; one that goes away later is waited for
+  2  --dir names no data folder, --nats is no address, or a file with keys or certificates will not do
+  4  the NATS server cannot be used at the start, or refuses; one that goes away later is waited for; the address
+     of --metrics is in use
   5  the stream is ahead of the ledger or was written to by somebody else, or the ledger is damaged
   6  a newer program wrote the folder
-  7  a file or disk failed: full, read-only, gone";
+  7  a file or disk failed: full, read-only, gone
+  8  the NATS server refuses the credentials or a permission, or one side does not trust the other's certificate";
 
 const PROJECTOR: &str = "\
 Each commit's number, bytes and hash are checked. What is saved names the commit that it is as of, so that after
@@ -49,12 +54,14 @@ whatever end only the commits behind that one are applied.
 
 Exit codes:
   0  it was asked to end, or has come to --until
-  2  --nats is no address, several ledgers have streams and none is named, or the folder is another ledger's
-  4  the folder is in use, the ledger has no stream yet, or the NATS server cannot be used at the start; one
-     that goes away later is waited for
+  2  --nats is no address, a file with keys or certificates will not do, several ledgers have streams and none is
+     named, or the folder is another ledger's
+  4  the folder or the address of --metrics is in use, the ledger has no stream yet, or the NATS server cannot be
+     used at the start; one that goes away later is waited for
   5  the chain is broken at the commit named, or the folder was built from another chain
   6  a newer program wrote a commit
-  7  a file or disk failed: full, read-only, gone";
+  7  a file or disk failed: full, read-only, gone
+  8  the NATS server refuses the credentials or a permission, or one side does not trust the other's certificate";
 
 /// Batch traceability: records what happened to batches, and answers where they came from, where they
 /// went, how much of them is where, and what a recall must bring back.
@@ -105,6 +112,46 @@ pub enum Command {
     /// Messages from the queue on a NATS server that cannot be taken as they are: look at them, mend them and send them
     /// again, or drop them.
     DeadLetters(DeadLetters),
+}
+
+/// Who one is to a NATS server, and whom to trust. Secrets stand in files, never on the command line.
+#[derive(Debug, Clone, Args, Default)]
+#[command(next_help_heading = "NATS")]
+pub struct Access {
+    /// A user's credentials: a file with a JWT and its seed.
+    #[arg(long, value_name = "FILE", env = "NATS_CREDS", conflicts_with = "nats_nkey")]
+    pub nats_creds: Option<PathBuf>,
+    /// A user's nkey: a file with its seed.
+    #[arg(long, value_name = "FILE", env = "NATS_NKEY")]
+    pub nats_nkey: Option<PathBuf>,
+    /// Trust the certificates in this file (PEM), and not those of the system; there is no connection without TLS then.
+    #[arg(long, value_name = "FILE", env = "NATS_CA")]
+    pub nats_ca: Option<PathBuf>,
+    /// A client certificate (PEM), where the server asks for one.
+    #[arg(long, value_name = "FILE", env = "NATS_CERT", requires = "nats_key")]
+    pub nats_cert: Option<PathBuf>,
+    /// The key of the client certificate (PEM).
+    #[arg(long, value_name = "FILE", env = "NATS_KEY", requires = "nats_cert")]
+    pub nats_key: Option<PathBuf>,
+    /// What the names of inboxes begin with, where permissions give a user its own.
+    #[arg(long, value_name = "PREFIX", env = "NATS_INBOX_PREFIX")]
+    pub nats_inbox_prefix: Option<String>,
+}
+
+/// What a service tells of itself.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Metrics and health")]
+pub struct Metrics {
+    /// Answer HTTP at this address, such as 127.0.0.1:9464: /metrics (Prometheus), /health and /ready. Whoever reaches it
+    /// may read them.
+    #[arg(long, value_name = "ADDRESS", env = "LOTLINE_METRICS")]
+    pub metrics: Option<SocketAddr>,
+    /// Not ready while more commits than these are missing,
+    #[arg(long, value_name = "COMMITS", default_value_t = 1_000)]
+    pub ready_commits: u64,
+    /// or while one is missing that was recorded so long ago.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub ready_seconds: u64,
 }
 
 /// Which data.
@@ -340,8 +387,14 @@ pub struct Rebuild {
 #[derive(Debug, Args)]
 pub struct Serve {
     /// Relay to this NATS server, such as nats://localhost:4222, and take requests from it.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", env = "NATS_URL", hide_env_values = true)]
     pub nats: Option<String>,
+    /// What it tells of itself.
+    #[command(flatten)]
+    pub metrics: Metrics,
+    /// How to connect.
+    #[command(flatten)]
+    pub access: Access,
     /// Take nothing in from the NATS server.
     #[arg(long, requires = "nats")]
     pub no_intake: bool,
@@ -365,8 +418,14 @@ pub struct Serve {
 #[derive(Debug, Args)]
 pub struct Relay {
     /// The NATS server, such as nats://localhost:4222.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", env = "NATS_URL", hide_env_values = true)]
     pub nats: String,
+    /// What it tells of itself.
+    #[command(flatten)]
+    pub metrics: Metrics,
+    /// How to connect.
+    #[command(flatten)]
+    pub access: Access,
     /// Publish what is there, and end.
     #[arg(long)]
     pub once: bool,
@@ -400,8 +459,14 @@ pub struct Projector {
     /// Which read model.
     pub kind: Kind,
     /// The NATS server, such as nats://localhost:4222.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", env = "NATS_URL", hide_env_values = true)]
     pub nats: String,
+    /// What it tells of itself.
+    #[command(flatten)]
+    pub metrics: Metrics,
+    /// How to connect.
+    #[command(flatten)]
+    pub access: Access,
     /// The ledger, where several have streams on that server.
     #[arg(long, value_name = "ID")]
     pub ledger: Option<String>,
@@ -431,8 +496,11 @@ pub struct DeadLetters {
 #[derive(Debug, Args)]
 pub struct Post {
     /// The NATS server, such as nats://localhost:4222.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", env = "NATS_URL", hide_env_values = true)]
     pub nats: String,
+    /// How to connect.
+    #[command(flatten)]
+    pub access: Access,
     /// The ledger, where several have streams on that server.
     #[arg(long, value_name = "ID")]
     pub ledger: Option<String>,

@@ -29,6 +29,8 @@ pub enum Exit {
     Newer = 6,
     /// A file or disk failed: full, read-only, gone.
     Disk = 7,
+    /// The NATS server refuses the credentials or a permission, or one side does not trust the other's certificate.
+    Denied = 8,
 }
 
 /// What the help says about the exit codes.
@@ -42,7 +44,8 @@ Exit codes:
      be used as it is: try again later
   5  damage: stored bytes, or those of a stream, are not what was written
   6  written by a newer version of this program
-  7  a file or disk failed: full, read-only, gone";
+  7  a file or disk failed: full, read-only, gone
+  8  the NATS server refuses the credentials or a permission, or one side does not trust the other's certificate";
 
 /// Why the process cannot do what it was asked.
 #[derive(Debug)]

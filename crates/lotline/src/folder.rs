@@ -76,16 +76,24 @@ impl Folder {
     /// # Errors
     /// Where another process has it open, or it cannot be opened.
     pub fn handler(&self, clock: Option<Arc<dyn Clock>>) -> Result<Handler, Failure> {
+        self.handler_on(Self::storage(), clock)
+    }
+
+    /// The same through another storage, which goes to the same files.
+    ///
+    /// # Errors
+    /// As [`Folder::handler`].
+    pub fn handler_on(&self, storage: Arc<dyn Storage>, clock: Option<Arc<dyn Clock>>) -> Result<Handler, Failure> {
         let mut options = Options::default();
         if let Some(clock) = clock {
             options.clock = clock;
         }
         let ledger = self.ledger();
-        let handler = match Handler::open(Self::storage(), &ledger, options.clone()) {
+        let handler = match Handler::open(storage.clone(), &ledger, options.clone()) {
             Err(lotline_handler::OpenError::Ledger(OpenError::NotFound { .. })) => {
                 std::fs::create_dir_all(&self.dir)
                     .map_err(|error| Failure::file("make the folder", &self.dir, error))?;
-                Handler::create(Self::storage(), &ledger, options)?
+                Handler::create(storage, &ledger, options)?
             }
             other => other?,
         };

@@ -1,5 +1,8 @@
 //! What came of a command, in the form of answers.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use lotline_domain::command::Command;
 use lotline_domain::id::{CommandId, EventId};
 use lotline_handler as handler;
@@ -7,6 +10,50 @@ use lotline_ledger::LedgerId;
 use lotline_wire::answer::{First, Outcome, Receipt, Refusal, Rejection, instant};
 
 use crate::failure::{Exit, exit_of};
+
+/// Counts what comes of commands; clones are one.
+#[derive(Debug, Clone, Default)]
+pub struct Counted(Arc<Mutex<Counts>>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    answers: BTreeMap<&'static str, u64>,
+    rules: BTreeMap<String, u64>,
+}
+
+impl Counted {
+    /// One more.
+    pub fn count(&self, outcome: &Outcome) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts.answers.entry(word(outcome)).or_default() += 1;
+        if let Outcome::Rejected { rejection, .. } = outcome {
+            let rule = serde_json::to_value(&rejection.rule).ok();
+            let name = rule.as_ref().and_then(|rule| rule["name"].as_str()).unwrap_or("other").to_owned();
+            *counts.rules.entry(name).or_default() += 1;
+        }
+    }
+
+    /// How many answers had each word, and how many rejections each rule.
+    pub fn all(&self) -> (Vec<(&'static str, u64)>, Vec<(String, u64)>) {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let answers = WORDS.iter().map(|word| (*word, counts.answers.get(word).copied().unwrap_or(0)));
+        (answers.collect(), counts.rules.iter().map(|(rule, count)| (rule.clone(), *count)).collect())
+    }
+}
+
+const WORDS: [&str; 6] = ["recorded", "duplicate", "rejected", "conflict", "refused", "failed"];
+
+/// What an answer begins with.
+pub fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Recorded { .. } => "recorded",
+        Outcome::Duplicate { .. } => "duplicate",
+        Outcome::Rejected { .. } => "rejected",
+        Outcome::Conflict { .. } => "conflict",
+        Outcome::Refused(_) => "refused",
+        Outcome::Failed { .. } => "failed",
+    }
+}
 
 /// The names of a command, kept for its answer.
 #[derive(Debug, Clone)]
@@ -107,6 +154,7 @@ pub fn worst(a: Exit, b: Exit) -> Exit {
         Exit::Newer => 5,
         Exit::Disk => 6,
         Exit::Damage => 7,
+        Exit::Denied => 8,
     };
     if weight(b) > weight(a) { b } else { a }
 }

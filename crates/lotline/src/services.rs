@@ -1,10 +1,13 @@
 //! The commands that work with a NATS server, and the service that is all of it in one process.
 
+mod board;
 mod feed;
+mod http;
 mod input;
 mod intake;
 mod letters;
 mod serve;
+mod timed;
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -12,8 +15,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lotline_bus::{
-    Bus, BusOptions, Checkpoints, ConnectError, Cursor, Model, ProjectError, ProjectOptions, Relay, RelayError,
-    RelayOptions, Relayed, Stop, Trouble,
+    Act, Bus, BusOptions, ChainBroken, Checkpoints, ConnectError, Cursor, FileError, Model, ProjectError,
+    ProjectOptions, Relay, RelayError, RelayOptions, Relayed, Stop, Trouble,
 };
 use lotline_domain::time::CommitNo;
 use lotline_ledger::{CommitHash, CommitNumber, Frame, LedgerId, Options, ReadError, Writer};
@@ -25,22 +28,55 @@ use crate::failure::{Exit, Failure};
 use crate::folder::{self, Folder};
 use crate::print::finished;
 
+use board::{Board, Role};
 use feed::Feeder;
 pub use letters::dead_letters;
 pub use serve::serve;
 
 /// Connects, and sends the connection's events to the standard error: `RUST_LOG` says which.
-fn connect(url: &str, name: &str) -> Result<Bus, Failure> {
+fn connect(url: &str, access: &args::Access, name: &str) -> Result<Bus, Failure> {
     let which = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     let log = tracing_subscriber::fmt().with_env_filter(which).with_writer(std::io::stderr);
     // Somebody may have set up a log before.
     let _ = log.try_init();
-    let options = BusOptions { name: format!("lotline {name}"), ..BusOptions::default() };
+    let has_password = url.split("://").any(|part| part.contains('@'));
+    if has_password && std::env::var("NATS_URL").as_deref() != Ok(url) {
+        return Err(Failure::new(
+            Exit::Usage,
+            "--nats has a password in it, which every user of this machine can read",
+        )
+        .advice("put the address into the variable NATS_URL, or use --nats-nkey or --nats-creds"));
+    }
+    let access = access.clone();
+    let options = BusOptions {
+        name: format!("lotline {name}"),
+        credentials: access.nats_creds,
+        nkey: access.nats_nkey,
+        roots: access.nats_ca,
+        certificate: access.nats_cert.zip(access.nats_key),
+        inbox_prefix: access.nats_inbox_prefix,
+    };
     Bus::connect(url, &options).map_err(|error| {
         let (exit, advice) = match &error {
-            ConnectError::Address { .. } => (Exit::Usage, None),
+            ConnectError::Address { .. } | ConnectError::InboxPrefix { .. } => (Exit::Usage, None),
             ConnectError::Server { .. } => (Exit::Busy, Some("start the server, or correct --nats")),
-            ConnectError::Credentials { .. } => (Exit::Usage, None),
+            ConnectError::Denied { anonymous: true, .. } => {
+                (Exit::Denied, Some("name a file with --nats-nkey or --nats-creds"))
+            }
+            ConnectError::Denied { .. } => {
+                (Exit::Denied, Some("look whether the server knows this user's public key, and whether it has expired"))
+            }
+            ConnectError::Tls { .. } => (
+                Exit::Denied,
+                Some(
+                    "--nats-ca names the certificates to trust, --nats-cert and --nats-key this side's own; the name in \
+                     --nats has to stand in the server's certificate",
+                ),
+            ),
+            ConnectError::File(FileError::TooOpen { .. }) => {
+                (Exit::Usage, Some("take the others' permissions away: chmod o-rwx,g-w FILE"))
+            }
+            ConnectError::File(_) => (Exit::Usage, Some("name another file, or mend it")),
             ConnectError::Thread(_) => (Exit::Disk, None),
         };
         let failure = Failure::new(exit, error.to_string()).because(error);
@@ -65,18 +101,29 @@ pub fn relay(asked: &args::Relay) -> Result<Exit, Failure> {
     let folder = Folder::new(&asked.folder.dir);
     let reader = folder.reader()?;
     let stop = interrupted()?;
-    let bus = connect(&asked.nats, "relay")?;
+    let board = Board::new(Role::Relay, &asked.metrics);
+    http::listen(&board, &asked.metrics)?;
+    let bus = connect(&asked.nats, &asked.access, "relay")?;
     let options = RelayOptions { read_back: asked.read_back, ..RelayOptions::default() };
     let mut relay = Relay::new(&bus, reader.clone(), options.clone());
     match relay.compare(&stop) {
         Err(RelayError::Ahead { ledger, in_stream, .. }) if asked.catch_up => {
             catch_up(&folder, &bus, ledger, in_stream, &stop)?;
             reader.refresh()?;
-            relay = Relay::new(&bus, reader, options);
+            relay = Relay::new(&bus, reader.clone(), options);
         }
         compared => drop(compared.map_err(stopped)?),
     }
-    let relayed = if asked.once { relay.once(&stop) } else { relay.run(&stop) };
+    board.works(Some(&bus), Some(relay.reader()), true);
+    let over = Stop::new();
+    let relayed = std::thread::scope(|scope| {
+        if board.is_read() {
+            scope.spawn(|| http::look(&board, reader.ledger(), &over));
+        }
+        let relayed = if asked.once { relay.once(&stop) } else { relay.run(&stop) };
+        over.now();
+        relayed
+    });
     let relayed = relayed.map_err(stopped)?;
     finished(writeln!(std::io::stdout(), "{}", words(&relayed)))?;
     if asked.once && stop.is_told() {
@@ -145,13 +192,34 @@ fn stopped(error: RelayError) -> Failure {
         RelayError::Ledger(ReadError::Io(_)) => (Exit::Disk, None),
         RelayError::Ledger(ReadError::Damaged(_)) => (Exit::Damage, Some("run `lotline verify` for the whole picture")),
         RelayError::MaxPayload { .. } => (Exit::Busy, None),
-        RelayError::Server(trouble) => (Exit::Busy, advice_on(trouble)),
+        RelayError::Server(trouble) => (exit_on(trouble), advice_on(trouble)),
     };
     failure(exit, error, advice)
 }
 
 fn advice_on(trouble: &Trouble) -> Option<&'static str> {
-    matches!(trouble, Trouble::NoJetStream).then_some("start it with JetStream, as deploy/nats/lotline.conf does")
+    match trouble {
+        Trouble::NoJetStream => Some("start it with JetStream, as deploy/nats/lotline.conf does"),
+        Trouble::Denied { act: Act::Subscribe, subject, .. } if !subject.starts_with("lotline.") => {
+            Some("answers come there: --nats-inbox-prefix has to be what this user's permissions allow")
+        }
+        Trouble::Denied { .. } => Some(
+            "use the user of the right role, or let its permissions allow this: deploy/nats/secured.conf has what \
+             source, handler (serve, relay), projector, analyst and administrator (dead-letters) need",
+        ),
+        _ => None,
+    }
+}
+
+/// The exit code of trouble with a server.
+fn exit_on(trouble: &Trouble) -> Exit {
+    if matches!(trouble, Trouble::Denied { .. }) { Exit::Denied } else { Exit::Busy }
+}
+
+/// Trouble with a server, as what a process ends with.
+fn troubled(trouble: Trouble) -> Failure {
+    let (exit, advice) = (exit_on(&trouble), advice_on(&trouble));
+    failure(exit, trouble, advice)
 }
 
 fn failure(exit: Exit, error: impl std::error::Error + Send + Sync + 'static, advice: Option<&str>) -> Failure {
@@ -180,6 +248,7 @@ struct Fed<'m> {
     model: &'m Mutex<ReadModel>,
     /// Of the last commits, for the feed.
     hashes: &'m Mutex<VecDeque<(u64, CommitHash)>>,
+    board: &'m Board,
 }
 
 /// So many hashes are remembered: the feed is not further behind, or goes to the head in one step.
@@ -203,7 +272,13 @@ impl Model for Fed<'_> {
     }
 
     fn apply(&mut self, frame: &Frame, hash: CommitHash) -> Result<(), Failure> {
-        folder::apply_frame(&mut lock(self.model), frame)?;
+        let kind = {
+            let mut model = lock(self.model);
+            folder::apply_frame(&mut model, frame)?;
+            model.kind()
+        };
+        let header = frame.header();
+        self.board.model(kind, header.number.get(), header.event_count.into(), Some(header.recorded_at));
         let mut hashes = lock(self.hashes);
         hashes.truncate(HASHES - 1);
         hashes.push_front((frame.header().number.get(), hash));
@@ -230,7 +305,9 @@ pub fn projector(asked: &args::Projector) -> Result<Exit, Failure> {
             .advice("--feed is for the inventory"));
     }
     let stop = interrupted()?;
-    let bus = connect(&asked.nats, kind.word())?;
+    let board = Board::new(Role::Projector, &asked.metrics);
+    http::listen(&board, &asked.metrics)?;
+    let bus = connect(&asked.nats, &asked.access, kind.word())?;
     let ledger = ledger(&bus, asked.ledger.as_deref())?;
     let folder = Folder::new(&asked.folder.dir).model(kind);
     let model = ReadModel::open_own(&folder, kind, ModelLedger(*ledger.as_bytes()))?;
@@ -246,21 +323,42 @@ pub fn projector(asked: &args::Projector) -> Result<Exit, Failure> {
         checkpoints: Checkpoints { commits: asked.save_every, ..Checkpoints::default() },
         ..ProjectOptions::default()
     };
+    board.model(kind, from, 0, None);
+    board.works(Some(&bus), None, false);
     let (model, hashes) = (Mutex::new(model), Mutex::default());
     let over = Stop::new();
     let (projected, told) = std::thread::scope(|scope| {
         let telling = feeder.map(|feeder| {
-            let (model, hashes, stop, over) = (&model, &hashes, &stop, &over);
+            let (model, hashes, stop, over, board) = (&model, &hashes, &stop, &over, &board);
             scope.spawn(move || {
-                let told = tell(feeder, model, hashes, over);
+                let told = tell(feeder, model, hashes, board, over);
                 if told.is_err() {
                     stop.now();
                 }
                 told
             })
         });
-        let mut fed = Fed { model: &model, hashes: &hashes };
-        let projected = bus.project(&mut fed, &options, &stop).map_err(broken);
+        if board.is_read() {
+            scope.spawn(|| http::look(&board, ledger, &over));
+        }
+        if kind == ReadModelKind::Recall && board.is_read() {
+            scope.spawn(|| count_exceptions(&board, &model, &over));
+        }
+        let mut fed = Fed { model: &model, hashes: &hashes, board: &board };
+        let projected = loop {
+            let projected = bus.project(&mut fed, &options, &stop);
+            match &projected {
+                Err(ProjectError::Broken(found)) if board.is_read() => {
+                    let words = broken(found.clone().into()).to_string();
+                    if wait_for_another(&bus, ledger, found, words, &board, &stop) {
+                        continue;
+                    }
+                }
+                _ => {}
+            }
+            break projected.map_err(broken);
+        };
+        board.ends();
         over.now();
         (projected, telling.map_or(Ok(()), |telling| telling.join().expect("the feed does not panic")))
     });
@@ -277,11 +375,48 @@ pub fn projector(asked: &args::Projector) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// Waits until the relay has started another generation of a broken stream, and tells meanwhile why nothing goes on;
+/// false when stopped before.
+fn wait_for_another(
+    bus: &Bus,
+    ledger: LedgerId,
+    found: &ChainBroken,
+    words: String,
+    board: &Board,
+    stop: &Stop,
+) -> bool {
+    eprintln!("lotline: {words}\nnote: waiting for the next generation of the stream; /health says why");
+    board.stopped(Some(words));
+    while !stop.wait(GENERATION_LOOK) {
+        let newest = bus.stream_head(ledger).ok().flatten();
+        if newest.is_some_and(|newest| lotline_bus::stream_name(ledger, newest.generation) != found.stream) {
+            eprintln!("note: there is another generation of the stream; going on with it");
+            board.stopped(None);
+            return true;
+        }
+    }
+    false
+}
+
+/// How often a projector with a broken stream looks for another generation.
+const GENERATION_LOOK: Duration = Duration::from_secs(1);
+
+/// Counts the open exceptions of a model now and then, until the end.
+fn count_exceptions(board: &Board, model: &Mutex<ReadModel>, over: &Stop) {
+    loop {
+        board.count_exceptions(&lock(model));
+        if over.wait(Duration::from_secs(1)) {
+            return;
+        }
+    }
+}
+
 /// Tells what changes in a model, and at last all that has changed.
 fn tell(
     mut feeder: Feeder,
     model: &Mutex<ReadModel>,
     hashes: &Mutex<VecDeque<(u64, CommitHash)>>,
+    board: &Board,
     over: &Stop,
 ) -> Result<(), Failure> {
     let hash_of = |commit: CommitNo| lock(hashes).iter().find(|(number, _)| *number == commit.0).map(|(_, hash)| *hash);
@@ -290,7 +425,7 @@ fn tell(
         let due = feeder.due(&lock(model), &hash_of);
         let told = match due {
             Ok(None) => Ok(false),
-            Ok(Some(due)) => feeder.tell(due).map(|()| true),
+            Ok(Some(due)) => board.timed(feeder.name(), || feeder.tell(due)).map(|()| true),
             Err(trouble) => Err(trouble),
         };
         match feed::troubled(told)? {
@@ -306,10 +441,7 @@ const FEED_LOOK: Duration = Duration::from_millis(20);
 
 /// The ledger that is meant: the only one that has a stream on the server, if none is named.
 fn ledger(bus: &Bus, named: Option<&str>) -> Result<LedgerId, Failure> {
-    let there = bus.ledgers().map_err(|error| {
-        let advice = advice_on(&error);
-        failure(Exit::Busy, error, advice)
-    })?;
+    let there = bus.ledgers().map_err(troubled)?;
     let listed = there.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     match (named, &there[..]) {
         (Some(named), _) if named.len() != 32 || !named.bytes().all(|digit| digit.is_ascii_hexdigit()) => {
@@ -350,7 +482,7 @@ fn broken(error: ProjectError<Failure>) -> Failure {
         ProjectError::NewerFormat { .. } => (Exit::Newer, Some("use a newer version of this program")),
         ProjectError::Apply { source, .. } => (source.exit(), None),
         ProjectError::Save(source) => (source.exit(), None),
-        ProjectError::Server(trouble) => (Exit::Busy, advice_on(trouble)),
+        ProjectError::Server(trouble) => (exit_on(trouble), advice_on(trouble)),
         ProjectError::NoStream { .. } | ProjectError::Behind { .. } | ProjectError::Ends { .. } => (Exit::Busy, None),
     };
     failure(exit, error, advice)

@@ -15,7 +15,7 @@ use lotline_wire::command::{Defaults, parse_command_with};
 use crate::args;
 use crate::failure::{Exit, Failure};
 use crate::folder::Folder;
-use crate::outcome::{Names, answer, failed, worst};
+use crate::outcome::{Counted, Names, answer, failed, worst};
 use crate::print::finished;
 
 /// The longest line; a command that fits into the ledger is shorter.
@@ -47,7 +47,7 @@ pub fn submit(asked: &args::Submit) -> Result<Exit, Failure> {
     if asked.accept_clock {
         handler.accept_clock();
     }
-    let answered = lines(&handler, input, file.as_deref(), source.as_ref());
+    let answered = lines(&handler, input, file.as_deref(), source.as_ref(), &Counted::default());
     let closed = handler.close();
     let exit = answered?;
     closed?;
@@ -63,13 +63,14 @@ pub fn lines(
     input: impl Read,
     file: Option<&str>,
     source: Option<&SourceId>,
+    counted: &Counted,
 ) -> Result<Exit, Failure> {
     let ledger = handler.reader().ledger();
     let (queue, answers) = mpsc::sync_channel(OUTSTANDING);
     let stop = AtomicBool::new(false);
     let (read, printed) = std::thread::scope(|scope| {
         let stop = &stop;
-        let printer = scope.spawn(move || print(&answers, ledger, file, stop));
+        let printer = scope.spawn(move || print(&answers, ledger, file, counted, stop));
         let mut reading = Reading { handler, source, file, queue, stop };
         let read = reading.lines(BufReader::with_capacity(1 << 16, input));
         drop(reading);
@@ -171,6 +172,7 @@ fn print(
     answers: &Receiver<Pending>,
     ledger: LedgerId,
     file: Option<&str>,
+    counted: &Counted,
     stop: &AtomicBool,
 ) -> Result<Exit, Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
@@ -207,6 +209,7 @@ fn print(
                 }
             }
         };
+        counted.count(&outcome);
         exit = worst(exit, means);
         if matches!(means, Exit::Disk | Exit::Damage | Exit::Newer) {
             // Nothing that follows would be recorded.

@@ -23,7 +23,7 @@ fn stored(server: &Server, stream: &str) -> PathBuf {
 
 /// Flips one bit in the middle of a commit as the server has stored it. `forget` takes the server's index away, too,
 /// as after a crash: it then reads all of its messages again when it starts.
-fn flip(server: &mut Server, stream: &str, commit: &[u8], forget: bool) {
+pub fn flip(server: &mut Server, stream: &str, commit: &[u8], forget: bool) {
     server.stop();
     let folder = stored(server, stream);
     let block = folder.join("1.blk");
@@ -38,7 +38,7 @@ fn flip(server: &mut Server, stream: &str, commit: &[u8], forget: bool) {
 }
 
 /// A published plant; its stream's name and its commits.
-fn published(server: &Server) -> (TempDir, String, Vec<Vec<u8>>) {
+pub fn published(server: &Server) -> (TempDir, String, Vec<Vec<u8>>) {
     let folder = tempdir().expect("a folder");
     let stream = plant(folder.path(), "plant");
     publish(folder.path(), "plant", &server.url());

@@ -12,13 +12,13 @@ use lotline_bus::{Bus, BusOptions};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::cli_binary::{Said, binary};
+use super::cli_binary::{Said, VARIABLES, binary};
 
 /// Longer than anything here takes on a busy machine; a test that waits so long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The server to start; `None`, told on standard error, where none is at hand.
-fn program() -> Option<PathBuf> {
+pub fn program() -> Option<PathBuf> {
     if let Some(server) = std::env::var_os("LOTLINE_NATS_SERVER") {
         return Some(server.into());
     }
@@ -84,6 +84,11 @@ impl Server {
         self.run();
     }
 
+    /// Makes it read its configuration again, as an operator does.
+    pub fn reload(&self) {
+        signal(self.child.as_ref().expect("it runs"), "HUP");
+    }
+
     /// Ends it as an operator does; its files are complete then.
     pub fn stop(&mut self) {
         let mut child = self.child.take().expect("it runs");
@@ -94,6 +99,11 @@ impl Server {
     /// Where it is reached.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// The port that it listens to.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Where its streams are kept.
@@ -171,6 +181,9 @@ impl Running {
     }
 
     fn spawn(mut command: Command) -> Self {
+        for name in VARIABLES {
+            command.env_remove(name);
+        }
         command.env("RUST_LOG", "warn,lotline_bus=info").stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("it starts");
         let out = Lines::of(child.stdout.take().expect("piped"));

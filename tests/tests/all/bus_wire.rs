@@ -2,18 +2,25 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
 
 /// A connection.
-#[derive(Debug)]
 pub struct Wire {
-    from: BufReader<TcpStream>,
+    from: BufReader<Box<dyn Line>>,
     inbox: String,
     asked: u64,
 }
+
+/// What a connection goes over.
+trait Line: Read + Write {}
+
+impl<T: Read + Write> Line for T {}
 
 /// How many connections there were, so that each has an inbox of its own.
 static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
@@ -64,18 +71,80 @@ impl Wire {
         let address = url.strip_prefix("nats://").expect("an address");
         let to = TcpStream::connect(address).expect("the server listens");
         to.set_read_timeout(Some(Duration::from_secs(60))).expect("a limit");
-        let inbox = format!("_INBOX.test-{}", CONNECTIONS.fetch_add(1, Ordering::Relaxed));
-        let mut wire = Self { from: BufReader::new(to), inbox, asked: 0 };
+        let mut wire = Self { from: BufReader::new(Box::new(to)), inbox: "_INBOX".to_owned(), asked: 0 };
         assert!(wire.line().starts_with("INFO "));
-        let options = json!({ "verbose": false, "pedantic": false, "headers": true, "no_responders": true });
-        wire.send(format!("CONNECT {options}\r\nPING\r\n").as_bytes());
-        assert_eq!(wire.line(), "PONG");
-        wire.send(format!("SUB {}.* 1\r\n", wire.inbox).as_bytes());
+        wire.introduce(json!({}));
         wire
     }
 
+    /// Connects with TLS to a server on this machine, as the user of a seed, with inboxes of its own.
+    pub fn connect_as(port: u16, trusted: &str, seed: &str, inbox: &str) -> Self {
+        let mut to = TcpStream::connect(("127.0.0.1", port)).expect("the server listens");
+        to.set_read_timeout(Some(Duration::from_secs(60))).expect("a limit");
+        // Byte by byte: what follows the first line is TLS.
+        let mut info = Vec::new();
+        while info.last() != Some(&b'\n') {
+            let mut byte = [0];
+            to.read_exact(&mut byte).expect("the server tells of itself");
+            info.extend(byte);
+        }
+        let info: Value = serde_json::from_slice(&info[5..]).expect("INFO and JSON");
+        let mut roots = rustls::RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(trusted.as_bytes()) {
+            roots.add(certificate.expect("PEM")).expect("a certificate");
+        }
+        let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let name = "127.0.0.1".try_into().expect("a name");
+        let tls = rustls::ClientConnection::new(Arc::new(config), name).expect("TLS");
+        let line = Box::new(rustls::StreamOwned::new(tls, to));
+        let mut wire = Self { from: BufReader::new(line), inbox: inbox.to_owned(), asked: 0 };
+        let key = nkeys::KeyPair::from_seed(seed).expect("a seed");
+        let nonce = info["nonce"].as_str().expect("a nonce");
+        let signed = data_encoding::BASE64URL_NOPAD.encode(&key.sign(nonce.as_bytes()).expect("signed"));
+        wire.introduce(json!({ "nkey": key.public_key(), "sig": signed, "tls_required": true }));
+        wire
+    }
+
+    fn introduce(&mut self, who: Value) {
+        let mut options = json!({ "verbose": false, "pedantic": false, "headers": true, "no_responders": true });
+        options.as_object_mut().expect("an object").extend(who.as_object().cloned().expect("an object"));
+        self.send(format!("CONNECT {options}\r\nPING\r\n").as_bytes());
+        assert_eq!(self.line(), "PONG");
+        self.inbox = format!("{}.test-{}", self.inbox, CONNECTIONS.fetch_add(1, Ordering::Relaxed));
+        self.send(format!("SUB {}.* 1\r\n", self.inbox).as_bytes());
+    }
+
+    /// Publishes to a subject or subscribes to it (`PUB`, `SUB`); what the server says against it. Messages that come
+    /// meanwhile are dropped.
+    #[track_caller]
+    pub fn objection(&mut self, verb: &str, subject: &str) -> Option<String> {
+        self.asked += 1;
+        let operation = match verb {
+            "PUB" => format!("PUB {subject} 0\r\n\r\n"),
+            "SUB" => format!("SUB {subject} {}\r\n", 1_000 + self.asked),
+            other => panic!("{other} is no verb"),
+        };
+        self.send(format!("{operation}PING\r\n").as_bytes());
+        let mut said = None;
+        loop {
+            let line = self.line();
+            if line == "PONG" {
+                return said;
+            }
+            match line.split_once(' ') {
+                Some(("-ERR", text)) => said = Some(text.to_owned()),
+                Some(("MSG" | "HMSG", words)) => {
+                    let length: usize = words.rsplit(' ').next().and_then(|text| text.parse().ok()).expect("a length");
+                    self.from.read_exact(&mut vec![0; length + 2]).expect("the whole message");
+                }
+                _ => panic!("{line:?} is unexpected"),
+            }
+        }
+    }
+
     fn send(&mut self, bytes: &[u8]) {
-        self.from.get_mut().write_all(bytes).expect("the server reads");
+        let line = self.from.get_mut();
+        line.write_all(bytes).and_then(|()| line.flush()).expect("the server reads");
     }
 
     fn line(&mut self) -> String {

@@ -33,8 +33,15 @@ pub fn binary() -> &'static Path {
 pub fn lotline(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
     command.current_dir(folder).args(arguments);
+    for name in VARIABLES {
+        command.env_remove(name);
+    }
     command
 }
+
+/// What the command line reads from the environment: a test says itself what is in it.
+pub const VARIABLES: [&str; 8] =
+    ["NATS_URL", "NATS_CREDS", "NATS_NKEY", "NATS_CA", "NATS_CERT", "NATS_KEY", "NATS_INBOX_PREFIX", "LOTLINE_METRICS"];
 
 /// What a run said, and how it ended.
 #[derive(Debug)]

@@ -19,7 +19,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{Answer, Incoming, Intake, IntakeError, Means, TakenIn, Taker, error_of, headers_of, incoming, refused};
 use crate::error::Trouble;
-use crate::letters::Letter;
+use crate::letters::{Letter, of_letters};
 
 /// So many messages may be on their way to their commit.
 const WINDOW: usize = 1_024;
@@ -58,15 +58,18 @@ impl<T: Taker> Intake<'_, T> {
         while !self.stop.is_told() {
             let opened = tokio::select! {
                 () = self.stop.told() => break,
-                opened = self.open() => opened,
+                opened = self.bus.unless_denied("read the queue", of_letters(&self.ledger), self.open()) => opened,
             };
-            match opened {
-                Ok(messages) => {
-                    (wait, was_open) = (FIRST_WAIT, true);
-                    self.follow(messages, &mut working, &mut done, &mut stopped).await;
-                }
+            let followed = match opened {
+                Ok(messages) => self.follow(messages, &mut working, &mut done, &mut stopped).await,
+                Err(error) => Err(error),
+            };
+            match followed {
+                Ok(()) => (wait, was_open) = (FIRST_WAIT, true),
                 // Once it was open, a refusal may be an operator's slip, which must not end what goes on without it.
-                Err(error @ (Trouble::Refused { .. } | Trouble::Unsuitable { .. })) if !was_open => {
+                Err(error @ (Trouble::Refused { .. } | Trouble::Denied { .. } | Trouble::Unsuitable { .. }))
+                    if !was_open =>
+                {
                     self.stop.now();
                     return Err(error.into());
                 }
@@ -96,8 +99,14 @@ impl<T: Taker> Intake<'_, T> {
 
     fn note(&self, worked: Worked, done: &mut TakenIn, stopped: &mut Option<String>) {
         match worked {
-            Worked::Recorded => done.queued += 1,
-            Worked::Dead => done.dead += 1,
+            Worked::Recorded => {
+                done.queued += 1;
+                self.bus.counts().queued.one_more();
+            }
+            Worked::Dead => {
+                done.dead += 1;
+                self.bus.counts().dead.one_more();
+            }
             Worked::Left => {}
             Worked::Stopped(reason) => {
                 stopped.get_or_insert(reason);
@@ -138,22 +147,25 @@ impl<T: Taker> Intake<'_, T> {
         working: &mut Working<'i>,
         done: &mut TakenIn,
         stopped: &mut Option<String>,
-    ) {
+    ) -> Result<(), Trouble> {
+        let api = format!("$JS.API.CONSUMER.MSG.NEXT.{}.", channel::queue_stream(&self.ledger));
+        let mut denial = std::pin::pin!(self.bus.denial("read the queue", |_, subject| subject.starts_with(&api)));
         let mut connected = self.bus.connected();
         connected.mark_unchanged();
         loop {
             tokio::select! {
                 biased;
-                () = self.stop.told() => return,
-                Ok(()) = connected.changed() => return,
+                () = self.stop.told() => return Ok(()),
+                Ok(()) = connected.changed() => return Ok(()),
+                denied = &mut denial => return Err(denied),
                 Some(worked) = working.next() => self.note(worked, done, stopped),
                 next = timeout(IDLE, messages.next()), if working.len() < WINDOW => match next {
                     Ok(Some(Ok(message))) => working.push(self.work(message).boxed_local()),
                     Ok(Some(Err(error))) => {
                         tracing::warn!(%error, "the queue's consumer failed; opening it anew");
-                        return;
+                        return Ok(());
                     }
-                    Ok(None) | Err(_) => return,
+                    Ok(None) | Err(_) => return Ok(()),
                 },
             }
         }
@@ -164,6 +176,9 @@ impl<T: Taker> Intake<'_, T> {
             tracing::error!(subject = %message.subject, "a message without its place in the stream; it is left");
             return Worked::Left;
         };
+        if letter.deliveries > 1 {
+            self.bus.counts().redelivered.one_more();
+        }
         let body = &message.payload;
         let answer = match incoming(&message.subject, message.headers.as_ref(), body) {
             None => refused(code::UNREADABLE, format!("the last token of {} names no source", message.subject)),
@@ -238,7 +253,9 @@ impl<T: Taker> Intake<'_, T> {
     async fn put_aside(&self, message: &Message, letter: &Letter) -> bool {
         let mut wait = FIRST_WAIT;
         loop {
-            let put = self.while_telling(message, self.bus.put_letter(&self.ledger, letter)).await;
+            let put = self.bus.put_letter(&self.ledger, letter);
+            let put = self.bus.unless_denied("store a dead letter", of_letters(&self.ledger), put);
+            let put = self.while_telling(message, put).await;
             let Err(error) = put else { return true };
             tracing::error!(%error, source = ?std::error::Error::source(&error), "a dead letter cannot be stored; it stays in the queue");
             tokio::select! {

@@ -11,6 +11,7 @@ use lotline_wire::channel::{self, code};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Answer, Intake, IntakeError, Means, TakenIn, Taker, error_of, headers_of, incoming, refused};
+use crate::denied::Act;
 use crate::error::Trouble;
 
 /// At the end, what is on its way from the server is waited for so long.
@@ -20,6 +21,10 @@ const BUSY_FOR: Duration = Duration::from_millis(100);
 
 impl<T: Taker> Intake<'_, T> {
     pub(super) async fn requests(&self) -> Result<TakenIn, IntakeError> {
+        let own = channel::submit_subject(&self.ledger, "*");
+        let is_listening =
+            |act, subject: &str| act == Act::Subscribe && (subject == own || subject.starts_with("$SRV."));
+        let mut denial = std::pin::pin!(self.bus.denial("take requests", is_listening));
         let (service, mut endpoint) = self.offer().await.map_err(|source| {
             // Then nothing else is taken either.
             self.stop.now();
@@ -30,15 +35,22 @@ impl<T: Taker> Intake<'_, T> {
         let mut stopped: Option<String> = None;
         let mut ends: Option<Instant> = None;
         let mut waiting = FuturesUnordered::new();
+        let mut denied = None;
         loop {
             tokio::select! {
                 biased;
                 Some(answered) = waiting.next() => {
                     done.requests += 1;
+                    self.bus.counts().requests.one_more();
                     if let Some(reason) = answered {
                         stopped.get_or_insert(reason);
                         self.stop.now();
                     }
+                }
+                // What was denied at a reconnection, too, is never heard of again.
+                trouble = &mut denial, if denied.is_none() => {
+                    denied = Some(trouble);
+                    self.stop.now();
                 }
                 () = self.stop.told(), if service.is_some() => {
                     // Requests that the server has sent already are still answered.
@@ -51,6 +63,7 @@ impl<T: Taker> Intake<'_, T> {
                     Some(request) if waiting.len() < self.options.waiting => waiting.push(self.answer(request)),
                     Some(request) => {
                         done.busy += 1;
+                        self.bus.counts().busy.one_more();
                         respond(&request, &busy(waiting.len())).await;
                     }
                     None => break,
@@ -59,11 +72,13 @@ impl<T: Taker> Intake<'_, T> {
         }
         while let Some(answered) = waiting.next().await {
             done.requests += 1;
+            self.bus.counts().requests.one_more();
             stopped = stopped.or(answered);
         }
-        match stopped {
-            Some(reason) => Err(IntakeError::Stopped { reason }),
-            None => Ok(done),
+        match (stopped, denied) {
+            (Some(reason), _) => Err(IntakeError::Stopped { reason }),
+            (None, Some(trouble)) => Err(trouble.into()),
+            (None, None) => Ok(done),
         }
     }
 

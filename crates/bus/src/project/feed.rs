@@ -15,7 +15,7 @@ use crate::connect::Bus;
 use crate::error::Trouble;
 use crate::model::{Cursor, Model};
 use crate::stop::Stop;
-use crate::stream::Commits;
+use crate::stream::{Commits, of_commits};
 
 /// How much may be on its way to this process.
 const BATCH_MESSAGES: usize = 1_000;
@@ -83,6 +83,9 @@ impl<'a, M: Model> Feed<'a, M> {
 
     pub(super) async fn run(mut self) -> Outcome<Projected, M> {
         let ended = self.follow().await;
+        if let Err(ProjectError::Broken(_) | ProjectError::OtherChain { .. }) = &ended {
+            self.bus.counts().chain_errors.one_more();
+        }
         let saved = self.save();
         ended?;
         saved?;
@@ -96,7 +99,9 @@ impl<'a, M: Model> Feed<'a, M> {
 
     async fn follow(&mut self) -> Outcome<(), M> {
         while !self.is_done() {
-            match self.follow_stream().await {
+            let bus = self.bus;
+            let concerns = of_commits(self.model.cursor().ledger);
+            match bus.unless_denied("read commits", concerns, self.follow_stream()).await {
                 Ok(()) => {}
                 // What stays away may come: the relay makes streams and fills them.
                 Err(
@@ -146,7 +151,11 @@ impl<'a, M: Model> Feed<'a, M> {
             let mut messages = self.consume(&commits, head.commit.next()).await?;
             match self.read(&commits, &mut head, &mut messages).await? {
                 Next::Reopen => return Ok(()),
-                Next::Read | Next::Recreate => self.recreated += u64::from(!self.is_done()),
+                Next::Read | Next::Recreate if !self.is_done() => {
+                    self.recreated += 1;
+                    self.bus.counts().recreated.one_more();
+                }
+                Next::Read | Next::Recreate => {}
             }
         }
         Ok(())

@@ -76,11 +76,13 @@ impl Feeder {
     /// # Errors
     /// When the server refuses, or does not answer.
     pub fn open(bus: &Bus, ledger: LedgerId) -> Result<Self, Failure> {
-        let feed = bus.on_hand_feed(ledger).map_err(|error| {
-            let advice = super::advice_on(&error);
-            super::failure(Exit::Busy, error, advice)
-        })?;
+        let feed = bus.on_hand_feed(ledger).map_err(super::troubled)?;
         Ok(Self { feed, ledger, at: At::Unknown, rows: FxHashMap::default(), again: None })
+    }
+
+    /// What it tells of.
+    pub fn name(&self) -> &'static str {
+        "on-hand"
     }
 
     /// What is due; `None` where the feed is as far as the model, or further.

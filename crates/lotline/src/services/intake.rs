@@ -18,7 +18,7 @@ use self::form::Form;
 use crate::args::OnError;
 use crate::capture;
 use crate::failure::{Exit, Failure, exit_of};
-use crate::outcome::{Names, answer, failed};
+use crate::outcome::{Counted, Names, answer, failed, word};
 
 /// So many documents may wait for the thread that takes them, one after the other.
 const DOCUMENTS: usize = 64;
@@ -37,19 +37,21 @@ struct Document {
 pub struct Desk<'h> {
     handler: &'h Handler,
     documents: SyncSender<Document>,
+    counted: Counted,
 }
 
 /// The thread's end of a desk.
 pub struct Documents<'h> {
     handler: &'h Handler,
     coming: Receiver<Document>,
+    counted: Counted,
 }
 
 impl<'h> Desk<'h> {
     /// A desk, and what a thread of its own has to do: see [`Documents::work`].
-    pub fn new(handler: &'h Handler) -> (Self, Documents<'h>) {
+    pub fn new(handler: &'h Handler, counted: Counted) -> (Self, Documents<'h>) {
         let (documents, coming) = sync_channel(DOCUMENTS);
-        (Self { handler, documents }, Documents { handler, coming })
+        (Self { handler, documents, counted: counted.clone() }, Documents { handler, coming, counted })
     }
 
     fn read(&self, message: Incoming, reply: &Reply) -> Result<(), Answer> {
@@ -85,11 +87,19 @@ impl<'h> Desk<'h> {
         }
         let names = Names::from(&command);
         let ledger = self.handler.reader().ledger();
-        let (later, told) = (reply.clone(), names.clone());
+        let (later, told, counted) = (reply.clone(), names.clone(), self.counted.clone());
         let submitted = self.handler.submit_with(command, move |taken| {
             later.give(match taken {
-                Ok(taken) => of_outcome(&answer(ledger, &told, &taken).0),
-                Err(error) => of_failure(&told, &error),
+                Ok(taken) => {
+                    let outcome = answer(ledger, &told, &taken).0;
+                    counted.count(&outcome);
+                    of_outcome(&outcome)
+                }
+                Err(error) => {
+                    let answer = of_failure(&told, &error);
+                    count_error(&counted, &answer);
+                    answer
+                }
             });
         });
         submitted.map_err(|error| of_failure(&names, &error))
@@ -99,6 +109,7 @@ impl<'h> Desk<'h> {
 impl Taker for Desk<'_> {
     fn take(&self, message: Incoming, reply: Reply) {
         if let Err(answer) = self.read(message, &reply) {
+            count_error(&self.counted, &answer);
             reply.give(answer);
         }
     }
@@ -115,10 +126,17 @@ impl Documents<'_> {
     fn handler_takes(&self, body: &[u8], source: SourceId, on_error: OnError) -> Answer {
         let captured = match epcis::parse(body, &EpcisOptions::new(source)) {
             Ok(captured) => captured,
-            Err(error) => return unreadable(None, error.to_string()),
+            Err(error) => {
+                let answer = unreadable(None, error.to_string());
+                count_error(&self.counted, &answer);
+                return answer;
+            }
         };
         match capture::taken(self.handler, &captured, on_error) {
-            Ok(outcomes) => of_document(&outcomes),
+            Ok(outcomes) => {
+                outcomes.iter().for_each(|outcome| self.counted.count(outcome));
+                of_document(&outcomes)
+            }
             Err(failure) => of_end(&failure),
         }
     }
@@ -135,19 +153,18 @@ fn on_error(message: &Incoming) -> Result<OnError, Answer> {
     }
 }
 
-fn json(outcome: &Outcome) -> Vec<u8> {
-    serde_json::to_vec(outcome).expect("an answer has text keys only")
+/// Counts an answer to a single command that was not taken; who is told to come again has no answer yet.
+fn count_error(counted: &Counted, answer: &Answer) {
+    let is_busy = matches!(answer.means, Means::NotNow { code: code::BUSY, .. });
+    if let Ok(outcome) = serde_json::from_slice(&answer.body)
+        && !is_busy
+    {
+        counted.count(&outcome);
+    }
 }
 
-fn word(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Recorded { .. } => "recorded",
-        Outcome::Duplicate { .. } => "duplicate",
-        Outcome::Rejected { .. } => "rejected",
-        Outcome::Conflict { .. } => "conflict",
-        Outcome::Refused(_) => "refused",
-        Outcome::Failed { .. } => "failed",
-    }
+fn json(outcome: &Outcome) -> Vec<u8> {
+    serde_json::to_vec(outcome).expect("an answer has text keys only")
 }
 
 /// What an outcome means for its message, where it is not one of a failure.
@@ -252,9 +269,6 @@ pub fn ended(error: lotline_bus::IntakeError) -> Failure {
     match error {
         lotline_bus::IntakeError::Stopped { .. } => Failure::new(Exit::Disk, error.to_string())
             .advice("start the service again: only that tells what was recorded"),
-        lotline_bus::IntakeError::Server(trouble) => {
-            let advice = super::advice_on(&trouble);
-            super::failure(Exit::Busy, trouble, advice)
-        }
+        lotline_bus::IntakeError::Server(trouble) => super::troubled(trouble),
     }
 }

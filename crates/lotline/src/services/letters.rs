@@ -3,11 +3,11 @@
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use lotline_bus::{Bus, Letter, Settled, Trouble};
+use lotline_bus::{Bus, Letter, Settled};
 use lotline_ledger::LedgerId;
 use serde_json::{Value as Json, json};
 
-use super::{advice_on, connect, failure, ledger};
+use super::{connect, ledger, troubled};
 use crate::args::{DeadLetters, Letters, Post};
 use crate::failure::{Exit, Failure};
 use crate::print::{Sheet, count, finished, number, text};
@@ -34,13 +34,13 @@ struct Office {
 
 impl Office {
     fn open(post: &Post) -> Result<Self, Failure> {
-        let bus = connect(&post.nats, "dead-letters")?;
+        let bus = connect(&post.nats, &post.access, "dead-letters")?;
         let ledger = ledger(&bus, post.ledger.as_deref())?;
         Ok(Self { bus, ledger })
     }
 
     fn letter(&self, number: u64) -> Result<Letter, Failure> {
-        let found = self.bus.letter(self.ledger, number).map_err(trouble)?;
+        let found = self.bus.letter(self.ledger, number).map_err(troubled)?;
         found.ok_or_else(|| {
             Failure::new(Exit::No, format!("there is no dead letter {number}"))
                 .advice("`lotline dead-letters list` shows those that there are")
@@ -54,11 +54,6 @@ impl Office {
             Some(settled) => Err(Failure::new(Exit::No, format!("letter {number} is settled: {}", state(settled)))),
         }
     }
-}
-
-fn trouble(error: Trouble) -> Failure {
-    let advice = advice_on(&error);
-    failure(Exit::Busy, error, advice)
 }
 
 fn state(settled: &Settled) -> String {
@@ -81,7 +76,7 @@ fn form(letter: &Letter) -> Json {
 }
 
 fn list(office: &Office, all: bool, as_json: bool) -> Result<Exit, Failure> {
-    let letters = office.bus.letters(office.ledger, all).map_err(trouble)?;
+    let letters = office.bus.letters(office.ledger, all).map_err(troubled)?;
     let mut out = io::stdout().lock();
     if as_json {
         finished(letters.iter().try_for_each(|letter| writeln!(out, "{}", form(letter))))?;
@@ -130,7 +125,7 @@ fn show(letter: &Letter, as_json: bool) -> Result<Exit, Failure> {
 fn send(office: &Office, number: u64, file: Option<&Path>) -> Result<Exit, Failure> {
     let letter = office.open_letter(number)?;
     let mended = file.map(read).transpose()?;
-    office.bus.send_again(office.ledger, &letter, mended).map_err(trouble)?;
+    office.bus.send_again(office.ledger, &letter, mended).map_err(troubled)?;
     finished(writeln!(io::stdout(), "letter {number} is in the queue again"))?;
     Ok(Exit::Done)
 }
@@ -152,7 +147,7 @@ fn drop_one(office: &Office, number: u64, reason: &str) -> Result<Exit, Failure>
         return Err(Failure::new(Exit::Usage, "--reason says nothing"));
     }
     let letter = office.open_letter(number)?;
-    office.bus.drop_letter(office.ledger, &letter, reason.trim()).map_err(trouble)?;
+    office.bus.drop_letter(office.ledger, &letter, reason.trim()).map_err(troubled)?;
     finished(writeln!(io::stdout(), "letter {number} is dropped; `lotline dead-letters list --all` still shows it"))?;
     Ok(Exit::Done)
 }

@@ -1,5 +1,6 @@
 //! `serve`: everything in one process.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,9 +10,12 @@ use lotline_handler::Handler;
 use lotline_ledger::{CommitNumber, Reader};
 use lotline_projections::{LedgerId, ReadModel, ReadModelKind};
 
+use super::board::{Board, Role};
 use super::feed::{Feeder, troubled};
+use super::http;
 use super::input::Input;
 use super::intake::{Desk, ended};
+use super::timed::Timed;
 use super::{connect, interrupted, stopped, words};
 use crate::args;
 use crate::failure::{Exit, Failure};
@@ -34,22 +38,30 @@ const LAST_PATIENCE: Duration = Duration::from_secs(5);
 /// Where another process records in the folder, or one of its parts has to stop.
 pub fn serve(asked: &args::Serve) -> Result<Exit, Failure> {
     let stop = interrupted()?;
+    let board = Board::new(Role::Serve, &asked.metrics);
+    http::listen(&board, &asked.metrics)?;
     let folder = Folder::new(&asked.folder.dir);
-    let handler = folder.handler(None)?;
+    let handler = folder.handler_on(Arc::new(Timed::new(Folder::storage(), board.synced())), None)?;
+    note_commits(&handler, &board);
     // As another process would read: it does not end with the handler.
     let reader = folder.reader()?;
-    let bus = asked.nats.as_deref().map(|url| connect(url, "serve")).transpose()?;
+    let bus = asked.nats.as_deref().map(|url| connect(url, &asked.access, "serve")).transpose()?;
     // Before anything is recorded: behind a ledger that was rolled back it would make another chain.
     let relay = bus.as_ref().map(|bus| compared(bus, &reader, &stop)).transpose()?;
     let models = open(&folder, &reader)?;
     let feeder = bus.as_ref().filter(|_| !asked.no_feed).map(|bus| Feeder::open(bus, reader.ledger())).transpose()?;
 
+    board.works(bus.as_ref(), Some(&reader), relay.is_some());
     let recorded = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let models = scope.spawn(|| or_stop(&stop, keep(models, feeder, &reader, &stop, &recorded)));
+        if board.is_read() {
+            scope.spawn(|| http::look(&board, reader.ledger(), &stop));
+        }
+        let models = scope.spawn(|| or_stop(&stop, keep(models, feeder, &reader, &board, &stop, &recorded)));
         let relay = relay.map(|relay| scope.spawn(|| or_stop(&stop, publish(relay, &stop, &recorded))));
-        let answered = or_stop(&stop, record(asked, &folder, handler, bus.as_ref(), &stop));
+        let answered = or_stop(&stop, record(asked, &folder, handler, bus.as_ref(), &board, &stop));
         while !stop.wait(Duration::from_secs(3_600)) {}
+        board.ends();
         // All that was answered is durable now. What the others do last, they do with all of it.
         recorded.store(true, Ordering::Release);
         let relayed = relay.map(|relay| relay.join().expect("the relay does not panic")).transpose();
@@ -62,6 +74,12 @@ pub fn serve(asked: &args::Serve) -> Result<Exit, Failure> {
     })
 }
 
+/// Counts the commits that are recorded here.
+fn note_commits(handler: &Handler, board: &Board) {
+    let reader = handler.reader();
+    reader.watch(board.recorded(reader.head()));
+}
+
 /// Records what comes in, from the standard input to its end, and from the server to the stop; lets go of the folder
 /// then.
 fn record(
@@ -69,11 +87,12 @@ fn record(
     folder: &Folder,
     handler: Handler,
     bus: Option<&Bus>,
+    board: &Board,
     stop: &Stop,
 ) -> Result<(), Failure> {
     let bus = bus.filter(|_| !asked.no_intake);
     let (answered, taken) = std::thread::scope(|scope| {
-        let (desk, documents) = Desk::new(&handler);
+        let (desk, documents) = Desk::new(&handler, board.counted());
         let intake = bus.map(|bus| {
             scope.spawn(move || documents.work());
             let options = IntakeOptions {
@@ -84,7 +103,7 @@ fn record(
             let ledger = handler.reader().ledger();
             scope.spawn(move || or_stop(stop, bus.take_in(ledger, &desk, &options, stop).map_err(ended)))
         });
-        let answered = Input::new(stop).and_then(|input| submit::lines(&handler, input, None, None));
+        let answered = Input::new(stop).and_then(|input| submit::lines(&handler, input, None, None, &board.counted()));
         let answered = or_stop(stop, answered.and_then(only_own));
         if intake.is_some() && !stop.is_told() {
             eprintln!("note: the input has ended; commands are taken from the NATS server");
@@ -125,7 +144,7 @@ fn only_own(exit: Exit) -> Result<(), Failure> {
         Exit::Disk | Exit::Damage | Exit::Newer => {
             Err(Failure::new(exit, "nothing more can be recorded; the last answers say why"))
         }
-        Exit::Done | Exit::No | Exit::Usage | Exit::Input | Exit::Busy => Ok(()),
+        Exit::Done | Exit::No | Exit::Usage | Exit::Input | Exit::Busy | Exit::Denied => Ok(()),
     }
 }
 
@@ -167,14 +186,16 @@ fn keep(
     mut models: Vec<ReadModel>,
     mut feeder: Option<Feeder>,
     reader: &Reader,
+    board: &Board,
     stop: &Stop,
     recorded: &AtomicBool,
 ) -> Result<(), Failure> {
+    models.iter().for_each(|model| board.model(model.kind(), model.cursor().number.0, 0, None));
     let mut unsaved_since: Option<Instant> = None;
     loop {
         reader.refresh()?;
-        folder::catch_up(&mut models, reader)?;
-        tell(feeder.as_mut(), &models, reader)?;
+        catch_up(&mut models, reader, board)?;
+        tell(feeder.as_mut(), &models, reader, board)?;
         if models.iter().all(|model| model.unsaved_commits() == 0) {
             unsaved_since = None;
         } else if unsaved_since.get_or_insert_with(Instant::now).elapsed() >= SAVED_WITHIN {
@@ -183,15 +204,38 @@ fn keep(
         if stop.wait(LOOK) {
             wait(recorded);
             reader.refresh()?;
-            folder::catch_up(&mut models, reader)?;
-            tell(feeder.as_mut(), &models, reader)?;
+            catch_up(&mut models, reader, board)?;
+            tell(feeder.as_mut(), &models, reader, board)?;
             return save(&mut models);
         }
     }
 }
 
+fn catch_up(models: &mut [ReadModel], reader: &Reader, board: &Board) -> Result<(), Failure> {
+    let before: Vec<CommitNo> = models.iter().map(|model| model.cursor().number).collect();
+    folder::catch_up(models, reader)?;
+    for (model, before) in models.iter().zip(before) {
+        let now = model.cursor().number;
+        if now > before {
+            let events = events_up_to(reader, now).saturating_sub(events_up_to(reader, before));
+            board.model(model.kind(), now.0, events, None);
+        }
+    }
+    let recall = models.iter().find(|model| model.kind() == ReadModelKind::Recall);
+    if let Some(model) = recall.filter(|_| board.is_read()) {
+        board.count_exceptions(model);
+    }
+    Ok(())
+}
+
+/// How many events a ledger has up to a commit that was read before.
+fn events_up_to(reader: &Reader, commit: CommitNo) -> u64 {
+    let frame = reader.frame(CommitNumber::new(commit.0)).ok().flatten();
+    frame.map_or(0, |frame| frame.header().first_position.get() + u64::from(frame.header().event_count))
+}
+
 /// Tells what has changed in the inventory. What cannot be told now is told later, or by the next run.
-fn tell(feeder: Option<&mut Feeder>, models: &[ReadModel], reader: &Reader) -> Result<(), Failure> {
+fn tell(feeder: Option<&mut Feeder>, models: &[ReadModel], reader: &Reader, board: &Board) -> Result<(), Failure> {
     let inventory = models.iter().find(|model| model.kind() == ReadModelKind::Inventory);
     let (Some(feeder), Some(model)) = (feeder, inventory) else { return Ok(()) };
     let hash_of = |commit: CommitNo| {
@@ -201,7 +245,7 @@ fn tell(feeder: Option<&mut Feeder>, models: &[ReadModel], reader: &Reader) -> R
     loop {
         let told = match feeder.due(model, &hash_of) {
             Ok(None) => Ok(false),
-            Ok(Some(due)) => feeder.tell(due).map(|()| true),
+            Ok(Some(due)) => board.timed(feeder.name(), || feeder.tell(due)).map(|()| true),
             Err(trouble) => Err(trouble),
         };
         if !troubled(told)? {
