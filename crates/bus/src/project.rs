@@ -39,6 +39,9 @@ pub struct ProjectOptions {
     pub checkpoints: Checkpoints,
     /// After so long without a message the server is asked whether there should have been one.
     pub idle: Duration,
+    /// Streams that mirror the ledger's: a commit that is missing or damaged in its own is looked for there, before the
+    /// chain is called broken. It has to be the next link like any other.
+    pub copies: Vec<String>,
     /// How long to wait for a server that does not answer, for a stream that is not there yet, or for one that has
     /// less than the model or than `until`. Without it, for ever.
     pub patience: Option<Duration>,
@@ -51,6 +54,7 @@ impl Default for ProjectOptions {
             until: None,
             checkpoints: Checkpoints::default(),
             idle: Duration::from_secs(5),
+            copies: Vec::new(),
             patience: None,
         }
     }
@@ -67,6 +71,8 @@ pub struct Projected {
     pub generation: u32,
     /// How often the consumer was made anew.
     pub recreated: u64,
+    /// How many commits came from a copy.
+    pub refetched: u64,
 }
 
 /// A stream does not go on where the model ends. What had been applied until then is saved.

@@ -229,6 +229,11 @@ impl Commits {
         stream.map_err(|error| Trouble::of("open a stream", None, error))
     }
 
+    /// A stream that mirrors it: a mirror keeps sequences.
+    pub(crate) fn copy(&self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self.clone() }
+    }
+
     /// What the leader says of it; `None` if there is no such stream.
     pub(crate) async fn state(&self) -> Result<Option<State>, Trouble> {
         match self.stream().await?.get_info().await {

@@ -476,6 +476,10 @@ pub struct Projector {
     /// End when this commit is applied; without it, when interrupted.
     #[arg(long, value_name = "COMMIT")]
     pub until: Option<u64>,
+    /// A stream that mirrors the ledger's: what is missing or damaged in that is taken from here, checked like any other.
+    /// May be given several times.
+    #[arg(long = "copy", value_name = "STREAM")]
+    pub copies: Vec<String>,
     /// Save after so many commits; after five seconds in any case.
     #[arg(long, value_name = "COMMITS", default_value_t = 4096, value_parser = clap::value_parser!(u64).range(1..))]
     pub save_every: u64,

@@ -321,6 +321,7 @@ pub fn projector(asked: &args::Projector) -> Result<Exit, Failure> {
         name: format!("lotline-{}", kind.word()),
         until: asked.until.map(CommitNumber::new),
         checkpoints: Checkpoints { commits: asked.save_every, ..Checkpoints::default() },
+        copies: asked.copies.clone(),
         ..ProjectOptions::default()
     };
     board.model(kind, from, 0, None);
@@ -369,6 +370,10 @@ pub fn projector(asked: &args::Projector) -> Result<Exit, Failure> {
     let applied = match projected.applied {
         0 => "0 commits applied".to_owned(),
         count => format!("{count} commits applied, {} to {commit}", from + 1),
+    };
+    let applied = match projected.refetched {
+        0 => applied,
+        count => format!("{applied}; {count} of them from a copy: repair the stream with `lotline relay --read-back`"),
     };
     let text = format!("{:<10} as of commit {commit}, digest {}; {applied}", kind.word(), model.digest());
     finished(writeln!(std::io::stdout(), "{text}"))?;

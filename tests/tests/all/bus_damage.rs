@@ -4,11 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use lotline_bus::stream_name;
+use serde_json::json;
 use tempfile::{TempDir, tempdir};
 
 use super::bus_projectors::{embedded, publish};
 use super::bus_relay::{deliver, frames, plant, reader};
-use super::bus_server::{Running, Server};
+use super::bus_server::{Running, Server, until};
 use super::bus_wire::Wire;
 use super::cli_binary::run;
 
@@ -108,6 +109,37 @@ fn a_bit_that_makes_the_server_forget_the_rest_is_healed_by_the_relay() {
     assert_eq!(said.code, 0, "{said:?}");
     assert!(said.out.contains(&embedded(folder, "plant")[1]), "{said:?}");
     assert_eq!(Wire::connect(&server.url()).messages(&stream), frames);
+}
+
+#[test]
+fn what_the_stream_has_lost_is_taken_from_a_copy_and_from_no_copy_that_is_damaged_too() {
+    let Some(mut server) = Server::start() else { return };
+    let (folder, stream, frames) = published(&server);
+    let folder = folder.path();
+    let mut wire = Wire::connect(&server.url());
+    for copy in ["first-copy", "second-copy"] {
+        let config = json!({ "name": copy, "storage": "file", "mirror": { "name": stream } });
+        let made = wire.ask(&format!("$JS.API.STREAM.CREATE.{copy}"), config.to_string().as_bytes());
+        assert_eq!(made["error"], json!(null), "{made}");
+        until("it has everything", || (wire.count(copy) == (6, 6)).then_some(()));
+    }
+    drop(wire);
+    flip(&mut server, &stream, &frames[3], false);
+    flip(&mut server, "first-copy", &frames[3], false);
+
+    let url = server.url();
+    let project = |dir: &str, copies: &[&str]| {
+        let mut arguments = vec!["projector", "inventory", "--nats", &url, "--dir", dir, "--until", "6"];
+        arguments.extend(copies.iter().flat_map(|copy| ["--copy", copy]));
+        run(folder, &arguments)
+    };
+    let said = project("alone", &["first-copy", "no-such-stream"]);
+    assert_eq!(said.code, 5, "{said:?}");
+    assert!(said.err.contains("the chain is broken at commit 4"), "{said:?}");
+    let said = project("copied", &["no-such-stream", "first-copy", "second-copy"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.out.contains(&embedded(folder, "plant")[1]), "{said:?}");
+    assert!(said.out.contains("6 commits applied, 1 to 6; 1 of them from a copy"), "{said:?}");
 }
 
 #[test]

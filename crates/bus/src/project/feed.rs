@@ -36,6 +36,7 @@ pub(super) struct Feed<'a, M> {
     applied: u64,
     generation: u32,
     recreated: u64,
+    refetched: u64,
     unsaved: Unsaved,
     waiting: Waiting,
 }
@@ -76,6 +77,7 @@ impl<'a, M: Model> Feed<'a, M> {
             applied: 0,
             generation: 0,
             recreated: 0,
+            refetched: 0,
             unsaved: Unsaved::default(),
             waiting: Waiting::default(),
         }
@@ -94,6 +96,7 @@ impl<'a, M: Model> Feed<'a, M> {
             cursor: self.model.cursor(),
             generation: self.generation,
             recreated: self.recreated,
+            refetched: self.refetched,
         })
     }
 
@@ -287,6 +290,19 @@ impl<'a, M: Model> Feed<'a, M> {
             },
             None => Found::Nothing { up_to },
         };
+        for copy in &self.options.copies {
+            // A copy that is away, or is no better, is no reason to stop: the chain is broken anyway.
+            let bytes = commits.copy(copy).at(expected).await.unwrap_or_else(|error| {
+                tracing::warn!(%error, copy, "a copy cannot be read");
+                None
+            });
+            if let Some((frame, hash)) = bytes.and_then(|bytes| check(head, bytes).ok()) {
+                tracing::warn!(%expected, stream = commits.name, copy, %found, "taken from a copy; repair the stream");
+                self.apply(head, &frame, hash)?;
+                self.refetched += 1;
+                return Ok(Next::Recreate);
+            }
+        }
         Err(unfit(commits, expected, head.hash, found))
     }
 
