@@ -348,6 +348,13 @@ pub struct Serve {
     /// Tell no changes of what is on hand.
     #[arg(long, requires = "nats")]
     pub no_feed: bool,
+    /// Answer no questions.
+    #[arg(long, requires = "nats")]
+    pub no_answers: bool,
+    /// So many questions may wait for their answers; further ones are told when to come again.
+    #[arg(long, value_name = "QUESTIONS", default_value_t = 256, requires = "nats",
+        value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub questions: u32,
     /// So many requests may wait for their answers; further ones are told when to come again.
     #[arg(long, value_name = "REQUESTS", default_value_t = 2048, requires = "nats",
         value_parser = clap::value_parser!(u32).range(1..=2048))]
@@ -408,6 +415,12 @@ pub struct Projector {
     /// Tell the changes of what is on hand: current values in a bucket, old and new ones in a stream.
     #[arg(long)]
     pub feed: bool,
+    /// Answer no questions. Nor are any answered with --until.
+    #[arg(long)]
+    pub no_answers: bool,
+    /// So many questions may wait for their answers; further ones are told when to come again.
+    #[arg(long, value_name = "QUESTIONS", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub questions: u32,
     /// End when this commit is applied; without it, when interrupted.
     #[arg(long, value_name = "COMMIT")]
     pub until: Option<u64>,

@@ -4,16 +4,17 @@ mod feed;
 mod input;
 mod intake;
 mod letters;
+mod live;
+mod questions;
 mod serve;
 
-use std::collections::VecDeque;
 use std::io::Write;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lotline_bus::{
     Bus, BusOptions, Checkpoints, ConnectError, Cursor, Model, ProjectError, ProjectOptions, Relay, RelayError,
-    RelayOptions, Relayed, Stop, Trouble,
+    RelayOptions, Relayed, Stop, TakenIn, Trouble,
 };
 use lotline_domain::time::CommitNo;
 use lotline_ledger::{CommitHash, CommitNumber, Frame, LedgerId, Options, ReadError, Writer};
@@ -22,11 +23,13 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args;
 use crate::failure::{Exit, Failure};
-use crate::folder::{self, Folder};
+use crate::folder::Folder;
 use crate::print::finished;
 
 use feed::Feeder;
 pub use letters::dead_letters;
+use live::{Live, Moved};
+use questions::Questions;
 pub use serve::serve;
 
 /// Connects, and sends the connection's events to the standard error: `RUST_LOG` says which.
@@ -175,15 +178,8 @@ fn words(relayed: &Relayed) -> String {
     text
 }
 
-/// A read model that is fed from a stream, while its changes may be told.
-struct Fed<'m> {
-    model: &'m Mutex<ReadModel>,
-    /// Of the last commits, for the feed.
-    hashes: &'m Mutex<VecDeque<(u64, CommitHash)>>,
-}
-
-/// So many hashes are remembered: the feed is not further behind, or goes to the head in one step.
-const HASHES: usize = 1_024;
+/// A read model that is fed from a stream, while it is asked and its changes are told.
+struct Fed<'m>(&'m Live);
 
 /// What is under a lock is whole whatever thread has ended.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -194,7 +190,7 @@ impl Model for Fed<'_> {
     type Error = Failure;
 
     fn cursor(&self) -> Cursor {
-        let cursor = lock(self.model).cursor();
+        let cursor = self.0.read().cursor();
         Cursor {
             ledger: LedgerId::new(cursor.ledger.0),
             commit: CommitNumber::new(cursor.number.0),
@@ -203,15 +199,11 @@ impl Model for Fed<'_> {
     }
 
     fn apply(&mut self, frame: &Frame, hash: CommitHash) -> Result<(), Failure> {
-        folder::apply_frame(&mut lock(self.model), frame)?;
-        let mut hashes = lock(self.hashes);
-        hashes.truncate(HASHES - 1);
-        hashes.push_front((frame.header().number.get(), hash));
-        Ok(())
+        self.0.apply(frame, hash)
     }
 
     fn save(&mut self) -> Result<(), Failure> {
-        Ok(lock(self.model).save()?)
+        self.0.save()
     }
 }
 
@@ -246,27 +238,40 @@ pub fn projector(asked: &args::Projector) -> Result<Exit, Failure> {
         checkpoints: Checkpoints { commits: asked.save_every, ..Checkpoints::default() },
         ..ProjectOptions::default()
     };
-    let (model, hashes) = (Mutex::new(model), Mutex::default());
+    let moved = Arc::new(Moved::default());
+    let lives = [Live::new(model, moved.clone())];
     let over = Stop::new();
-    let (projected, told) = std::thread::scope(|scope| {
+    let answers = asked.until.is_none() && !asked.no_answers;
+    let (projected, told, answered) = std::thread::scope(|scope| {
         let telling = feeder.map(|feeder| {
-            let (model, hashes, stop, over) = (&model, &hashes, &stop, &over);
+            let (live, stop, over) = (&lives[0], &stop, &over);
             scope.spawn(move || {
-                let told = tell(feeder, model, hashes, over);
+                let told = tell(feeder, live, &|commit| live.hash_of(commit), over);
                 if told.is_err() {
                     stop.now();
                 }
                 told
             })
         });
-        let mut fed = Fed { model: &model, hashes: &hashes };
-        let projected = bus.project(&mut fed, &options, &stop).map_err(broken);
+        let answering = answers.then(|| {
+            let questions = Questions::new(&bus, &lives, None, &stop);
+            let moved = &moved;
+            scope.spawn(move || questions.answer(ledger, asked.questions, moved))
+        });
+        let projected = bus.project(&mut Fed(&lives[0]), &options, &stop).map_err(broken);
         over.now();
-        (projected, telling.map_or(Ok(()), |telling| telling.join().expect("the feed does not panic")))
+        stop.now();
+        moved.now();
+        let answered = answering.map(|answering| answering.join().expect("the answers do not panic")).transpose();
+        (projected, telling.map_or(Ok(()), |telling| telling.join().expect("the feed does not panic")), answered)
     });
     let projected = projected?;
     told?;
-    let model = model.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Some(taken) = answered.map_err(intake::ended)? {
+        eprintln!("{}", asked_words(&taken));
+    }
+    let [live] = lives;
+    let model = live.into_model();
     let CommitNo(commit) = model.cursor().number;
     let applied = match projected.applied {
         0 => "0 commits applied".to_owned(),
@@ -277,17 +282,17 @@ pub fn projector(asked: &args::Projector) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// What became of questions.
+fn asked_words(taken: &TakenIn) -> String {
+    format!("{} questions answered, {} more told to come again", taken.requests, taken.busy)
+}
+
 /// Tells what changes in a model, and at last all that has changed.
-fn tell(
-    mut feeder: Feeder,
-    model: &Mutex<ReadModel>,
-    hashes: &Mutex<VecDeque<(u64, CommitHash)>>,
-    over: &Stop,
-) -> Result<(), Failure> {
-    let hash_of = |commit: CommitNo| lock(hashes).iter().find(|(number, _)| *number == commit.0).map(|(_, hash)| *hash);
+fn tell(mut feeder: Feeder, live: &Live, hash_of: feed::HashOf<'_>, over: &Stop) -> Result<(), Failure> {
+    let mut seen = 0;
     loop {
         let is_last = over.is_told();
-        let due = feeder.due(&lock(model), &hash_of);
+        let due = feeder.due(&live.read(), hash_of);
         let told = match due {
             Ok(None) => Ok(false),
             Ok(Some(due)) => feeder.tell(due).map(|()| true),
@@ -296,13 +301,13 @@ fn tell(
         match feed::troubled(told)? {
             true => {}
             false if is_last => return Ok(()),
-            false => drop(over.wait(FEED_LOOK)),
+            false => seen = live.moved().beyond(seen, FEED_LOOK),
         }
     }
 }
 
-/// How often the feed looks for changes.
-const FEED_LOOK: Duration = Duration::from_millis(20);
+/// How often the feed looks for changes, whatever has moved.
+const FEED_LOOK: Duration = Duration::from_millis(100);
 
 /// The ledger that is meant: the only one that has a stream on the server, if none is named.
 fn ledger(bus: &Bus, named: Option<&str>) -> Result<LedgerId, Failure> {

@@ -1,5 +1,6 @@
 //! One integration-test binary; one module per subject.
 
+mod bus_ask;
 mod bus_damage;
 mod bus_feed;
 mod bus_input;

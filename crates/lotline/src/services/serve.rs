@@ -1,5 +1,6 @@
 //! `serve`: everything in one process.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,10 +10,12 @@ use lotline_handler::Handler;
 use lotline_ledger::{CommitNumber, Reader};
 use lotline_projections::{LedgerId, ReadModel, ReadModelKind};
 
-use super::feed::{Feeder, troubled};
+use super::feed::Feeder;
 use super::input::Input;
 use super::intake::{Desk, ended};
-use super::{connect, interrupted, stopped, words};
+use super::live::{Live, Moved};
+use super::questions::{Archive, Questions};
+use super::{asked_words, connect, interrupted, stopped, tell, words};
 use crate::args;
 use crate::failure::{Exit, Failure};
 use crate::folder::{self, Folder};
@@ -41,25 +44,61 @@ pub fn serve(asked: &args::Serve) -> Result<Exit, Failure> {
     let bus = asked.nats.as_deref().map(|url| connect(url, "serve")).transpose()?;
     // Before anything is recorded: behind a ledger that was rolled back it would make another chain.
     let relay = bus.as_ref().map(|bus| compared(bus, &reader, &stop)).transpose()?;
-    let models = open(&folder, &reader)?;
     let feeder = bus.as_ref().filter(|_| !asked.no_feed).map(|bus| Feeder::open(bus, reader.ledger())).transpose()?;
+    let moved = Arc::new(Moved::default());
+    let models = open(&folder, &reader)?;
+    let lives: Vec<Live> = models.into_iter().map(|model| Live::new(model, moved.clone())).collect();
+    let archive = Archive { folder: folder.clone(), reader: reader.clone() };
+    let answering = bus.as_ref().filter(|_| !asked.no_answers);
+    let answering = answering.map(|bus| Questions::new(bus, &lives, Some(archive), &stop));
+    // The models follow what is recorded here at once, and what others record when they look.
+    let came = Arc::new(Moved::default());
+    let wake = came.clone();
+    handler.reader().watch(move |_| wake.now());
 
     let recorded = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let models = scope.spawn(|| or_stop(&stop, keep(models, feeder, &reader, &stop, &recorded)));
-        let relay = relay.map(|relay| scope.spawn(|| or_stop(&stop, publish(relay, &stop, &recorded))));
-        let answered = or_stop(&stop, record(asked, &folder, handler, bus.as_ref(), &stop));
+        let (stop, reader, came, recorded, moved) = (&stop, &reader, &*came, &recorded, &*moved);
+        let over = Stop::new();
+        let keeping: Vec<_> = lives
+            .iter()
+            .map(|live| scope.spawn(move || or_stop(stop, keep(live, reader, came, stop, recorded))))
+            .collect();
+        let telling = feeder.map(|feeder| {
+            let (live, over) = (of(&lives, ReadModelKind::Inventory), over.clone());
+            scope.spawn(move || or_stop(stop, tell_changes(feeder, live, reader, &over)))
+        });
+        let answers = answering.as_ref().map(|questions| {
+            let ledger = reader.ledger();
+            scope.spawn(move || or_stop(stop, questions.answer(ledger, asked.questions, moved).map_err(ended)))
+        });
+        let relay = relay.map(|relay| scope.spawn(|| or_stop(stop, publish(relay, stop, recorded))));
+        let answered = or_stop(stop, record(asked, &folder, handler, bus.as_ref(), stop));
         while !stop.wait(Duration::from_secs(3_600)) {}
         // All that was answered is durable now. What the others do last, they do with all of it.
         recorded.store(true, Ordering::Release);
+        came.now();
         let relayed = relay.map(|relay| relay.join().expect("the relay does not panic")).transpose();
-        let kept = models.join().expect("the read models do not panic");
+        let kept: Result<Vec<()>, Failure> =
+            keeping.into_iter().map(|keeping| keeping.join().expect("the read models do not panic")).collect();
+        over.now();
+        moved.now();
+        let told = telling.map_or(Ok(()), |telling| telling.join().expect("the feed does not panic"));
+        let asked = answers.map(|answers| answers.join().expect("the answers do not panic")).transpose();
         answered?;
         if let Some(relayed) = relayed? {
             eprintln!("{}", words(&relayed));
         }
-        kept.map(|()| Exit::Done)
+        if let Some(taken) = asked? {
+            eprintln!("{}", asked_words(&taken));
+        }
+        kept?;
+        told.map(|()| Exit::Done)
     })
+}
+
+fn of(lives: &[Live], kind: ReadModelKind) -> &Live {
+    lives.iter().find(|live| live.kind() == kind).expect("there is one of each kind")
 }
 
 /// Records what comes in, from the standard input to its end, and from the server to the stop; lets go of the folder
@@ -162,56 +201,36 @@ fn open(folder: &Folder, reader: &Reader) -> Result<Vec<ReadModel>, Failure> {
     models.collect()
 }
 
-/// Keeps the read models up to date until the stop, and at last with all that was recorded until then.
-fn keep(
-    mut models: Vec<ReadModel>,
-    mut feeder: Option<Feeder>,
-    reader: &Reader,
-    stop: &Stop,
-    recorded: &AtomicBool,
-) -> Result<(), Failure> {
+/// Keeps a read model up to date until the stop, and at last with all that was recorded until then.
+fn keep(live: &Live, reader: &Reader, came: &Moved, stop: &Stop, recorded: &AtomicBool) -> Result<(), Failure> {
     let mut unsaved_since: Option<Instant> = None;
+    let mut seen = 0;
     loop {
+        seen = came.beyond(seen, LOOK);
+        let is_last = stop.is_told();
+        if is_last {
+            wait(recorded);
+        }
         reader.refresh()?;
-        folder::catch_up(&mut models, reader)?;
-        tell(feeder.as_mut(), &models, reader)?;
-        if models.iter().all(|model| model.unsaved_commits() == 0) {
+        live.follow(reader)?;
+        if is_last {
+            return live.save();
+        }
+        if live.unsaved_commits() == 0 {
             unsaved_since = None;
         } else if unsaved_since.get_or_insert_with(Instant::now).elapsed() >= SAVED_WITHIN {
-            save(&mut models)?;
-        }
-        if stop.wait(LOOK) {
-            wait(recorded);
-            reader.refresh()?;
-            folder::catch_up(&mut models, reader)?;
-            tell(feeder.as_mut(), &models, reader)?;
-            return save(&mut models);
+            live.save()?;
         }
     }
 }
 
-/// Tells what has changed in the inventory. What cannot be told now is told later, or by the next run.
-fn tell(feeder: Option<&mut Feeder>, models: &[ReadModel], reader: &Reader) -> Result<(), Failure> {
-    let inventory = models.iter().find(|model| model.kind() == ReadModelKind::Inventory);
-    let (Some(feeder), Some(model)) = (feeder, inventory) else { return Ok(()) };
+/// Tells what has changed in a read model. What cannot be told now is told later, or by the next run.
+fn tell_changes(feeder: Feeder, live: &Live, reader: &Reader, over: &Stop) -> Result<(), Failure> {
     let hash_of = |commit: CommitNo| {
         let frame = reader.frame(CommitNumber::new(commit.0)).ok().flatten();
         frame.map(|frame| frame.hash())
     };
-    loop {
-        let told = match feeder.due(model, &hash_of) {
-            Ok(None) => Ok(false),
-            Ok(Some(due)) => feeder.tell(due).map(|()| true),
-            Err(trouble) => Err(trouble),
-        };
-        if !troubled(told)? {
-            return Ok(());
-        }
-    }
-}
-
-fn save(models: &mut [ReadModel]) -> Result<(), Failure> {
-    models.iter_mut().try_for_each(|model| Ok(model.save()?))
+    tell(feeder, live, &hash_of, over)
 }
 
 /// Waits until nothing more is recorded.
