@@ -44,6 +44,7 @@ mod projections_feed;
 mod projections_figures;
 mod projections_keep;
 mod projections_settlements;
+mod projections_touched;
 mod scenarios;
 mod verifier_python;
 mod wire_any;
