@@ -10,7 +10,7 @@ mod serve;
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lotline_bus::{
     Bus, BusOptions, Checkpoints, ConnectError, Cursor, Model, ProjectError, ProjectOptions, Relay, RelayError,
@@ -26,7 +26,7 @@ use crate::failure::{Exit, Failure};
 use crate::folder::Folder;
 use crate::print::finished;
 
-use feed::Feeder;
+use feed::{FeedKind, Feeder};
 pub use letters::dead_letters;
 use live::{Live, Moved};
 use questions::Questions;
@@ -217,10 +217,6 @@ pub fn projector(asked: &args::Projector) -> Result<Exit, Failure> {
         args::Kind::Inventory => ReadModelKind::Inventory,
         args::Kind::Recall => ReadModelKind::Recall,
     };
-    if asked.feed && kind != ReadModelKind::Inventory {
-        return Err(Failure::new(Exit::Usage, format!("there is no feed of {} yet", kind.word()))
-            .advice("--feed is for the inventory"));
-    }
     let stop = interrupted()?;
     let bus = connect(&asked.nats, kind.word())?;
     let ledger = ledger(&bus, asked.ledger.as_deref())?;
@@ -231,7 +227,8 @@ pub fn projector(asked: &args::Projector) -> Result<Exit, Failure> {
     }
     let CommitNo(from) = model.cursor().number;
     eprintln!("{} of ledger {ledger}: {from} commits are kept, going on behind them", kind.word());
-    let feeder = asked.feed.then(|| Feeder::open(&bus, ledger)).transpose()?;
+    let feeds = FeedKind::ALL.into_iter().filter(|feed| asked.feed && feed.model() == kind);
+    let feeders = feeds.map(|feed| Feeder::open(&bus, ledger, feed)).collect::<Result<Vec<_>, _>>()?;
     let options = ProjectOptions {
         name: format!("lotline-{}", kind.word()),
         until: asked.until.map(CommitNumber::new),
@@ -243,7 +240,7 @@ pub fn projector(asked: &args::Projector) -> Result<Exit, Failure> {
     let over = Stop::new();
     let answers = asked.until.is_none() && !asked.no_answers;
     let (projected, told, answered) = std::thread::scope(|scope| {
-        let telling = feeder.map(|feeder| {
+        let tell_one = |feeder: Feeder| {
             let (live, stop, over) = (&lives[0], &stop, &over);
             scope.spawn(move || {
                 let told = tell(feeder, live, &|commit| live.hash_of(commit), over);
@@ -252,7 +249,8 @@ pub fn projector(asked: &args::Projector) -> Result<Exit, Failure> {
                 }
                 told
             })
-        });
+        };
+        let telling: Vec<_> = feeders.into_iter().map(tell_one).collect();
         let answering = answers.then(|| {
             let questions = Questions::new(&bus, &lives, None, &stop);
             let moved = &moved;
@@ -263,7 +261,9 @@ pub fn projector(asked: &args::Projector) -> Result<Exit, Failure> {
         stop.now();
         moved.now();
         let answered = answering.map(|answering| answering.join().expect("the answers do not panic")).transpose();
-        (projected, telling.map_or(Ok(()), |telling| telling.join().expect("the feed does not panic")), answered)
+        let told: Result<Vec<()>, Failure> =
+            telling.into_iter().map(|telling| telling.join().expect("the feed does not panic")).collect();
+        (projected, told, answered)
     });
     let projected = projected?;
     told?;
@@ -292,19 +292,25 @@ fn tell(mut feeder: Feeder, live: &Live, hash_of: feed::HashOf<'_>, over: &Stop)
     let mut seen = 0;
     loop {
         let is_last = over.is_told();
+        let looked = Instant::now();
         let due = feeder.due(&live.read(), hash_of);
+        // What is looked at all at once is not looked at all the time: others want the model, too.
+        let rest = if feeder.kind().is_by_batch() || is_last { Duration::ZERO } else { looked.elapsed() };
         let told = match due {
             Ok(None) => Ok(false),
             Ok(Some(due)) => feeder.tell(due).map(|()| true),
             Err(trouble) => Err(trouble),
         };
         match feed::troubled(told)? {
-            true => {}
+            true => drop(over.wait(rest.min(REST_MAX))),
             false if is_last => return Ok(()),
             false => seen = live.moved().beyond(seen, FEED_LOOK),
         }
     }
 }
+
+/// Longer than this no feed rests.
+const REST_MAX: Duration = Duration::from_secs(5);
 
 /// How often the feed looks for changes, whatever has moved.
 const FEED_LOOK: Duration = Duration::from_millis(100);

@@ -168,19 +168,20 @@ pub fn dead_stream(ledger: &str) -> String {
     format!("lotline-{ledger}-dead-letters")
 }
 
-/// Name of the bucket of what is on hand.
-pub fn on_hand_bucket(ledger: &str) -> String {
-    format!("lotline-{ledger}-on-hand")
+/// Name of the bucket of a feed: `on-hand`, `status`, `edges` or `exceptions`.
+pub fn feed_bucket(ledger: &str, feed: &str) -> String {
+    format!("lotline-{ledger}-{feed}")
 }
 
-/// Name of the stream of changes of what is on hand.
-pub fn on_hand_changes_stream(ledger: &str) -> String {
-    format!("lotline-{ledger}-on-hand-changes")
+/// Name of the stream of a feed's changes.
+pub fn feed_stream(ledger: &str, feed: &str) -> String {
+    format!("lotline-{ledger}-{feed}-changes")
 }
 
-/// Subject of changes of what is on hand, of an item at a place, or of all (`*`). Both are tokens.
-pub fn on_hand_changes_subject(ledger: &str, item: &str, place: &str) -> String {
-    format!("lotline.{ledger}.on-hand.{item}.{place}")
+/// Subject of a feed's changes by three tokens, or by wildcards.
+pub fn feed_subject(ledger: &str, feed: &str, tokens: [&str; 3]) -> String {
+    let [first, second, third] = tokens;
+    format!("lotline.{ledger}.{feed}.{first}.{second}.{third}")
 }
 
 #[cfg(test)]

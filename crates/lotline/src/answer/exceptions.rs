@@ -18,7 +18,7 @@ use crate::print::quantity;
 /// Answers it, with the [`conflicts`] within the same bounds.
 pub fn answer(question: &Question<'_>, within: &Within, conflicts: Vec<ExceptionRow>) -> Exceptions {
     let mut rows: Vec<ExceptionRow> =
-        engine::exceptions(question).iter().map(|found| row(question, found, within)).collect();
+        engine::exceptions(question).iter().map(|found| row(question, found, within.as_of(), within.known())).collect();
     rows.extend(conflicts);
     rows.sort_by_cached_key(|row| {
         let batch = row.batch.as_ref().map(|batch| batch.0.to_string());
@@ -28,7 +28,7 @@ pub fn answer(question: &Question<'_>, within: &Within, conflicts: Vec<Exception
 }
 
 /// A discrepancy in the answer's form.
-pub(crate) fn row(question: &Question<'_>, found: &Exception, within: &Within) -> ExceptionRow {
+pub(crate) fn row(question: &Question<'_>, found: &Exception, as_of: Option<String>, as_known_at: u64) -> ExceptionRow {
     let book = question.book();
     let run = engine::run_of_exception(question, found);
     let of_batch = found.amount.zip(found.batch).map(|(amount, batch)| {
@@ -52,8 +52,8 @@ pub(crate) fn row(question: &Question<'_>, found: &Exception, within: &Within) -
         until: found.until.map(|until| instant(Instant(until))),
         amount,
         state: if found.until.is_some() { ExceptionState::Settled } else { ExceptionState::Open },
-        as_of: within.as_of(),
-        as_known_at: within.known(),
+        as_of,
+        as_known_at,
     }
 }
 

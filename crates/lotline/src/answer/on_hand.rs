@@ -36,7 +36,7 @@ pub fn answer(question: &Question<'_>, within: &Within, filter: &Filter) -> OnHa
         let tree = Tree::at(book, question.bounds().known);
         let asked = book.find_place(place);
         found.retain(|row| {
-            asked.is_some_and(|asked| row.slice == asked || row.place.is_some_and(|at| tree.is_in(at, asked)))
+            asked.is_some_and(|asked| row.slice == asked || row.place.is_some_and(|at| tree.is_in(book, at, asked)))
         });
     }
     let mut said = within.said.clone();
@@ -81,12 +81,15 @@ pub(crate) fn name_of(place: &Place) -> String {
 }
 
 /// The tree of places as known at a commit: the last definition in force counts.
-struct Tree {
+#[derive(Debug)]
+pub(crate) struct Tree {
+    known: CommitNo,
     parents: HashMap<PlaceIx, PlaceIx>,
 }
 
 impl Tree {
-    fn at(book: &Book, known: CommitNo) -> Self {
+    /// Its locations; vessels are looked up when they are asked for.
+    pub(crate) fn at(book: &Book, known: CommitNo) -> Self {
         let order = |fact: FactIx| (book.fact(fact).instant, book.fact(fact).sequence, book.event_id_text(fact));
         let mut last: HashMap<PlaceIx, (FactIx, Option<PlaceIx>)> = HashMap::new();
         for deed in book.master_deeds() {
@@ -100,30 +103,47 @@ impl Tree {
                 *known = (row.fact, *parent);
             }
         }
-        // Vessels stand in the tree, too.
-        let mut parents: HashMap<PlaceIx, PlaceIx> =
-            last.into_iter().filter_map(|(place, (_, parent))| Some((place, parent?))).collect();
-        let places = u32::try_from(book.place_count()).expect("places are numbered in 32 bits");
-        for vessel in (0..places).map(PlaceIx).filter(|place| book.place_kind(*place) == PlaceKind::Vessel) {
-            let stands = book.deeds_of_place(vessel).find_map(|deed| {
-                let row = book.deed_row(deed);
-                match &row.deed {
-                    Deed::Vessel { at, .. } if book.in_force(row.fact, known) => *at,
-                    _ => None,
-                }
-            });
-            parents.extend(stands.map(|at| (vessel, at)));
-        }
-        Self { parents }
+        let parents = last.into_iter().filter_map(|(place, (_, parent))| Some((place, parent?))).collect();
+        Self { known, parents }
     }
 
-    fn is_in(&self, place: PlaceIx, outer: PlaceIx) -> bool {
-        let mut at = Some(place);
+    /// The same locations at another commit, up to which no master data has changed.
+    pub(crate) fn known(&mut self, known: CommitNo) {
+        self.known = known;
+    }
+
+    /// What a place lies in; of a vessel where it stands.
+    fn parent(&self, book: &Book, place: PlaceIx) -> Option<PlaceIx> {
+        if book.place_kind(place) != PlaceKind::Vessel {
+            return self.parents.get(&place).copied();
+        }
+        book.deeds_of_place(place).find_map(|deed| {
+            let row = book.deed_row(deed);
+            match &row.deed {
+                Deed::Vessel { at, .. } if book.in_force(row.fact, self.known) => *at,
+                _ => None,
+            }
+        })
+    }
+
+    /// The location that a place lies in with all others above it; `None` for what lies in none.
+    pub(crate) fn site(&self, book: &Book, place: PlaceIx) -> Option<PlaceIx> {
+        let mut top = place;
         // A tree is not deeper than it has places; a circle ends here.
-        for _ in 0..=self.parents.len() {
+        for _ in 0..=self.parents.len() + 1 {
+            let Some(parent) = self.parent(book, top) else { break };
+            top = parent;
+        }
+        (book.place_kind(top) == PlaceKind::Location).then_some(top)
+    }
+
+    fn is_in(&self, book: &Book, place: PlaceIx, outer: PlaceIx) -> bool {
+        let mut at = Some(place);
+        // A vessel may stand in the deepest place.
+        for _ in 0..=self.parents.len() + 1 {
             match at {
                 Some(place) if place == outer => return true,
-                Some(place) => at = self.parents.get(&place).copied(),
+                Some(place) => at = self.parent(book, place),
                 None => return false,
             }
         }

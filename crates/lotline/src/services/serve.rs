@@ -10,7 +10,7 @@ use lotline_handler::Handler;
 use lotline_ledger::{CommitNumber, Reader};
 use lotline_projections::{LedgerId, ReadModel, ReadModelKind};
 
-use super::feed::Feeder;
+use super::feed::{FeedKind, Feeder};
 use super::input::Input;
 use super::intake::{Desk, ended};
 use super::live::{Live, Moved};
@@ -44,7 +44,10 @@ pub fn serve(asked: &args::Serve) -> Result<Exit, Failure> {
     let bus = asked.nats.as_deref().map(|url| connect(url, "serve")).transpose()?;
     // Before anything is recorded: behind a ledger that was rolled back it would make another chain.
     let relay = bus.as_ref().map(|bus| compared(bus, &reader, &stop)).transpose()?;
-    let feeder = bus.as_ref().filter(|_| !asked.no_feed).map(|bus| Feeder::open(bus, reader.ledger())).transpose()?;
+    let feeders = match bus.as_ref().filter(|_| !asked.no_feed) {
+        Some(bus) => FeedKind::ALL.into_iter().map(|kind| Feeder::open(bus, reader.ledger(), kind)).collect(),
+        None => Ok(Vec::new()),
+    }?;
     let moved = Arc::new(Moved::default());
     let models = open(&folder, &reader)?;
     let lives: Vec<Live> = models.into_iter().map(|model| Live::new(model, moved.clone())).collect();
@@ -64,10 +67,11 @@ pub fn serve(asked: &args::Serve) -> Result<Exit, Failure> {
             .iter()
             .map(|live| scope.spawn(move || or_stop(stop, keep(live, reader, came, stop, recorded))))
             .collect();
-        let telling = feeder.map(|feeder| {
-            let (live, over) = (of(&lives, ReadModelKind::Inventory), over.clone());
+        let tell_one = |feeder: Feeder| {
+            let (live, over) = (of(&lives, feeder.kind().model()), over.clone());
             scope.spawn(move || or_stop(stop, tell_changes(feeder, live, reader, &over)))
-        });
+        };
+        let telling: Vec<_> = feeders.into_iter().map(tell_one).collect();
         let answers = answering.as_ref().map(|questions| {
             let ledger = reader.ledger();
             scope.spawn(move || or_stop(stop, questions.answer(ledger, asked.questions, moved).map_err(ended)))
@@ -83,7 +87,8 @@ pub fn serve(asked: &args::Serve) -> Result<Exit, Failure> {
             keeping.into_iter().map(|keeping| keeping.join().expect("the read models do not panic")).collect();
         over.now();
         moved.now();
-        let told = telling.map_or(Ok(()), |telling| telling.join().expect("the feed does not panic"));
+        let told: Result<Vec<()>, Failure> =
+            telling.into_iter().map(|telling| telling.join().expect("the feed does not panic")).collect();
         let asked = answers.map(|answers| answers.join().expect("the answers do not panic")).transpose();
         answered?;
         if let Some(relayed) = relayed? {
@@ -93,7 +98,7 @@ pub fn serve(asked: &args::Serve) -> Result<Exit, Failure> {
             eprintln!("{}", asked_words(&taken));
         }
         kept?;
-        told.map(|()| Exit::Done)
+        told.map(|_| Exit::Done)
     })
 }
 
