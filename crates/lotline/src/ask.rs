@@ -1,5 +1,6 @@
 //! The commands that ask: they read the ledger, bring a read model up to date, and answer.
 
+use std::ops::Deref;
 use std::path::Path;
 
 use lotline_domain::fact::CleanGrade;
@@ -66,24 +67,23 @@ pub fn traced<'m>(
     Ok(Traced { question, found, answer })
 }
 
-/// What is where, of an item, below a place, of a batch.
+/// What is where, of an item, below a place, of a batch. The read model is borrowed for a while at a time.
 ///
 /// # Errors
 /// Where one of them is written wrongly, the batch is not known, or its name fits several.
-pub fn counted(
-    model: &ReadModel,
+pub fn counted<M: Deref<Target = ReadModel>>(
+    lend: impl Fn() -> M,
     within: &Within,
     item: Option<&str>,
     place: Option<&str>,
     batch: Option<&str>,
 ) -> Result<OnHand, Failure> {
-    let question = model.question(within.bounds);
-    let batch = batch.map(|text| named::batch(text, question.book(), within.bounds.known)).transpose()?;
+    let batch = batch.map(|text| named::batch(text, lend().book(), within.bounds.known)).transpose()?;
     let place = place
         .map(|text| Place::parse(text).map_err(|error| Failure::new(Exit::Input, format!("{text:?}: {error}"))))
         .transpose()?;
     let filter = answer::on_hand::Filter { item: item.map(str::to_owned), place, batch };
-    Ok(answer::on_hand::answer(&question, within, &filter))
+    Ok(answer::on_hand::answer_in_turns(lend, within, &filter))
 }
 
 /// What a recall must bring back.
@@ -157,7 +157,7 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
 pub fn on_hand(asked: &args::OnHand) -> Result<Exit, Failure> {
     let desk = Desk::open(&Folder::new(&asked.folder.dir), ReadModelKind::Inventory, &asked.bounds)?;
     let [item, place, batch] = [&asked.item, &asked.place, &asked.batch].map(Option::as_deref);
-    let answer = counted(&desk.model, &desk.within, item, place, batch)?;
+    let answer = counted(|| &desk.model, &desk.within, item, place, batch)?;
     print::answer(&asked.form, &answer, &sheets::on_hand(&answer), &below(&answer.asked, &answer.said))?;
     Ok(if answer.rows.is_empty() { Exit::No } else { Exit::Done })
 }

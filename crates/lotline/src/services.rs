@@ -293,7 +293,7 @@ fn tell(mut feeder: Feeder, live: &Live, hash_of: feed::HashOf<'_>, over: &Stop)
     loop {
         let is_last = over.is_told();
         let looked = Instant::now();
-        let due = feeder.due(&live.read(), hash_of);
+        let due = feeder.due(live, hash_of);
         // What is looked at all at once is not looked at all the time: others want the model, too.
         let rest = if feeder.kind().is_by_batch() || is_last { Duration::ZERO } else { looked.elapsed() };
         let told = match due {

@@ -1,11 +1,12 @@
 //! What is where.
 
 use std::collections::HashMap;
+use std::ops::Deref;
 
 use lotline_domain::book::{BatchIx, Book, Deed, FactIx, PlaceIx, PlaceKind};
 use lotline_domain::id::{BatchRef, Place};
 use lotline_domain::time::CommitNo;
-use lotline_projections::{self as engine, Question};
+use lotline_projections::{self as engine, Question, ReadModel};
 use lotline_wire::answer::{Amount, OnHand, OnHandRow};
 
 use super::{batch, mix_models, nothing_known, state, unknown_quantities};
@@ -24,29 +25,83 @@ pub struct Filter {
 
 /// Answers it.
 pub fn answer(question: &Question<'_>, within: &Within, filter: &Filter) -> OnHand {
-    let book = question.book();
-    let mut found = match filter.batch {
-        Some(batch) => engine::slices_of(question, question.settler().resolve(batch)),
-        None => engine::on_hand(question),
-    };
-    if let Some(item) = &filter.item {
-        found.retain(|row| matches!(book.batch(row.batch), BatchRef::Known(id) if id.item.as_str() == item));
+    let mut gathered = Gathered::default();
+    gathered.gather(question, within, filter, &Gathered::of(question, filter));
+    gathered.finish(question, within, filter)
+}
+
+/// Answers it from a read model that is borrowed for some batches at a time, so that others come in between. What is
+/// known at a commit does not change meanwhile.
+pub fn answer_in_turns<M: Deref<Target = ReadModel>>(lend: impl Fn() -> M, within: &Within, filter: &Filter) -> OnHand {
+    let batches = Gathered::of(&lend().question(within.bounds), filter);
+    let mut gathered = Gathered::default();
+    for some in batches.chunks(AT_ONCE) {
+        gathered.gather(&lend().question(within.bounds), within, filter, some);
     }
-    if let Some(place) = &filter.place {
-        let tree = Tree::at(book, question.bounds().known);
-        let asked = book.find_place(place);
-        found.retain(|row| {
-            asked.is_some_and(|asked| row.slice == asked || row.place.is_some_and(|at| tree.is_in(book, at, asked)))
-        });
+    gathered.finish(&lend().question(within.bounds), within, filter)
+}
+
+/// For so many batches a read model is borrowed at a time.
+const AT_ONCE: usize = 4_096;
+
+/// Rows that were found, with the names that they are ordered by, and the vessels whose models they follow.
+#[derive(Debug, Default)]
+struct Gathered {
+    rows: Vec<((String, String), OnHandRow)>,
+    vessels: Vec<PlaceIx>,
+}
+
+impl Gathered {
+    /// The batches that may have rows.
+    fn of(question: &Question<'_>, filter: &Filter) -> Vec<BatchIx> {
+        if let Some(batch) = filter.batch {
+            return vec![question.settler().resolve(batch)];
+        }
+        let count = u32::try_from(question.book().batch_count()).expect("fewer than 2^32 batches");
+        (0..count).map(BatchIx).collect()
     }
-    let mut said = within.said.clone();
-    said.extend(filter.batch.and_then(|batch| nothing_known(question, batch, within.known())));
-    said.extend(unknown_quantities(found.iter().filter(|row| row.unknown).map(|row| batch(book, row.batch))));
-    said.extend(mix_models(question, found.iter().filter(|row| row.by_model).map(|row| row.slice)));
-    OnHand {
-        asked: within.asked.clone(),
-        rows: found.iter().map(|found| row(book, found, within.as_of(), within.known())).collect(),
-        said,
+
+    fn gather(&mut self, question: &Question<'_>, within: &Within, filter: &Filter, batches: &[BatchIx]) {
+        let book = question.book();
+        let place =
+            filter.place.as_ref().map(|place| (Tree::at(book, question.bounds().known), book.find_place(place)));
+        let is_there = |row: &engine::OnHand| match &place {
+            None => true,
+            Some((_, None)) => false,
+            Some((tree, Some(asked))) => {
+                row.slice == *asked || row.place.is_some_and(|at| tree.is_in(book, at, *asked))
+            }
+        };
+        let is_meant = |batch: &BatchIx| match (&filter.item, book.batch(*batch)) {
+            (None, _) => true,
+            (Some(item), BatchRef::Known(id)) => id.item.as_str() == item,
+            (Some(_), BatchRef::Code(_)) => false,
+        };
+        for batch in batches.iter().copied().filter(is_meant) {
+            for found in engine::slices_of(question, batch).into_iter().filter(is_there) {
+                // A batch alone is told wherever it is.
+                if found.state == engine::State::AtParty && filter.batch.is_none() {
+                    continue;
+                }
+                if found.by_model {
+                    self.vessels.push(found.slice);
+                }
+                let name = (book.batch(batch).to_string(), book.place(found.slice).to_string());
+                self.rows.push((name, row(book, &found, within.as_of(), within.known())));
+            }
+        }
+    }
+
+    fn finish(mut self, question: &Question<'_>, within: &Within, filter: &Filter) -> OnHand {
+        if filter.batch.is_none() {
+            self.rows.sort_by(|(a, _), (b, _)| a.cmp(b));
+        }
+        let rows: Vec<OnHandRow> = self.rows.into_iter().map(|(_, row)| row).collect();
+        let mut said = within.said.clone();
+        said.extend(filter.batch.and_then(|batch| nothing_known(question, batch, within.known())));
+        said.extend(unknown_quantities(rows.iter().filter(|row| row.unknown).map(|row| row.batch.clone())));
+        said.extend(mix_models(question, self.vessels));
+        OnHand { asked: within.asked.clone(), rows, said }
     }
 }
 

@@ -12,11 +12,12 @@ use lotline_bus::{Bus, Change, Feed, FeedError, Step, Trouble};
 use lotline_domain::book::{BatchIx, Book, Bounds, Deed, FactIx, PlaceIx, PlaceKind};
 use lotline_domain::time::CommitNo;
 use lotline_ledger::{CommitHash, CommitNumber, LedgerId};
-use lotline_projections::{Dependents, ReadModel};
+use lotline_projections::{Cursor, Dependents};
 use lotline_wire::feed::Change as Told;
 use rustc_hash::FxHashMap;
 
 use self::rows::{Row, Rows, rows_of};
+use super::live::Live;
 use crate::answer::on_hand::Tree;
 use crate::failure::{Exit, Failure};
 
@@ -96,23 +97,23 @@ impl Feeder {
     ///
     /// # Errors
     /// When the server does not tell where the stream ends.
-    pub fn due(&mut self, model: &ReadModel, hash_of: HashOf<'_>) -> Result<Option<Due>, Trouble> {
+    pub fn due(&mut self, live: &Live, hash_of: HashOf<'_>) -> Result<Option<Due>, Trouble> {
         if !self.feed.is_connected() || self.again.is_some_and(|again| Instant::now() < again) {
             return Ok(None);
         }
-        let due = self.look(model, hash_of);
+        let due = self.look(live, hash_of);
         self.again = due.is_err().then(|| Instant::now() + AGAIN);
         due
     }
 
-    fn look(&mut self, model: &ReadModel, hash_of: HashOf<'_>) -> Result<Option<Due>, Trouble> {
-        let head = model.cursor().number;
+    /// The model is borrowed for a while at a time, and never while the server is waited for.
+    fn look(&mut self, live: &Live, hash_of: HashOf<'_>) -> Result<Option<Due>, Trouble> {
         let (at, told, until) = match self.at {
             At::Commit(at) => (at, 0, None),
             At::Unknown => match self.feed.tail()? {
                 None => (CommitNo(0), 0, None),
                 // The model was saved earlier; it will come to it.
-                Some(tail) if tail.commit.get() > head.0 => return Ok(None),
+                Some(tail) if tail.commit.get() > live.commit() => return Ok(None),
                 Some(tail) => {
                     let commit = CommitNo(tail.commit.get());
                     if hash_of(commit).is_some_and(|hash| hash.to_string() != tail.hash) {
@@ -121,7 +122,7 @@ impl Feeder {
                         return Err(Trouble::Unsuitable { stream: self.feed.stream().to_owned(), why });
                     }
                     let at = if tail.is_whole() { commit } else { CommitNo(tail.since.get()) };
-                    if let Some(due) = self.unkept(model, at, hash_of)? {
+                    if let Some(due) = self.unkept(live, at, hash_of)? {
                         return Ok(Some(due));
                     }
                     if tail.is_whole() { (at, 0, None) } else { (at, tail.number, Some((commit, tail.hash))) }
@@ -130,34 +131,35 @@ impl Feeder {
         };
         if matches!(self.at, At::Unknown) {
             self.dependents = Dependents::default();
-            self.rows = self.rows_at(model, at, self.all(model.book()));
+            self.rows = self.rows_at(live, at, &self.all(live));
             self.rows.retain(|_, rows| !rows.is_empty());
             self.at = At::Commit(at);
         }
+        let Cursor { number: head, hash, .. } = live.read().cursor();
         if at >= head {
             return Ok(None);
         }
         let (until, hash) = until.unwrap_or_else(|| {
             let single = (head.0 - at.0 <= SINGLE_STEPS).then_some(CommitNo(at.0 + 1));
             let known = single.and_then(|next| Some((next, hash_of(next)?.to_string())));
-            known.unwrap_or_else(|| (head, model.cursor().hash.to_string()))
+            known.unwrap_or_else(|| (head, hash.to_string()))
         });
         let before = std::mem::take(&mut self.rows);
-        let (changes, rows) = self.step(model, &before, at, until);
+        let (changes, rows) = self.step(live, &before, at, until);
         self.rows = before;
         let step = Step { since: CommitNumber::new(at.0), commit: CommitNumber::new(until.0), hash };
         Ok(Some(Due { step, changes, told, only_kept: false, rows }))
     }
 
     /// What the stream has up to a commit and the bucket has not.
-    fn unkept(&mut self, model: &ReadModel, told: CommitNo, hash_of: HashOf<'_>) -> Result<Option<Due>, Trouble> {
+    fn unkept(&mut self, live: &Live, told: CommitNo, hash_of: HashOf<'_>) -> Result<Option<Due>, Trouble> {
         let kept = CommitNo(self.feed.as_of()?.map_or(0, |as_of| as_of.commit));
         if kept >= told {
             return Ok(None);
         }
         self.dependents = Dependents::default();
-        let before = self.rows_at(model, kept, self.all(model.book()));
-        let (changes, rows) = self.step(model, &before, kept, told);
+        let before = self.rows_at(live, kept, &self.all(live));
+        let (changes, rows) = self.step(live, &before, kept, told);
         let hash = hash_of(told).map(|hash| hash.to_string()).unwrap_or_default();
         let step = Step { since: CommitNumber::new(kept.0), commit: CommitNumber::new(told.0), hash };
         Ok(Some(Due { step, changes, told: 0, only_kept: true, rows }))
@@ -180,8 +182,13 @@ impl Feeder {
                 Ok(())
             }
             Ok(()) => {
-                self.rows.extend(rows);
-                self.rows.retain(|_, rows| !rows.is_empty());
+                for (batch, rows) in rows {
+                    if rows.is_empty() {
+                        self.rows.remove(&batch)
+                    } else {
+                        self.rows.insert(batch, rows)
+                    };
+                }
                 self.at = At::Commit(CommitNo(step.commit.get()));
                 Ok(())
             }
@@ -203,12 +210,11 @@ impl Feeder {
     }
 
     /// The changes between two commits, in the order of their keys, and the rows that were looked at.
-    fn step(&mut self, model: &ReadModel, before: &Found, since: CommitNo, until: CommitNo) -> (Vec<Change>, Found) {
-        let book = model.book();
-        let facts = facts_between(book, since, until);
-        let touched = self.kind.is_by_batch().then(|| self.dependents.touched(model, since, until)).flatten();
-        let batches = touched.unwrap_or_else(|| self.all(book));
-        let mut now = self.rows_at(model, until, batches.iter().copied());
+    fn step(&mut self, live: &Live, before: &Found, since: CommitNo, until: CommitNo) -> (Vec<Change>, Found) {
+        let by_batch = self.kind.is_by_batch();
+        let touched = by_batch.then(|| self.dependents.touched(&live.read(), since, until)).flatten();
+        let batches = touched.unwrap_or_else(|| self.all(live));
+        let mut now = self.rows_at(live, until, &batches);
         let mut changed = BTreeMap::new();
         let none = Rows::new();
         for batch in batches {
@@ -221,6 +227,9 @@ impl Feeder {
                 }
             }
         }
+        let model = live.read();
+        let book = model.book();
+        let facts = facts_between(book, since, until);
         let changes = changed.into_iter().map(|(key, (old, new))| {
             let kept = old.as_ref().or(new.as_ref()).expect("a row on one side");
             let (tokens, (batch, slice)) = (kept.tokens.clone(), kept.of);
@@ -242,34 +251,46 @@ impl Feeder {
         (changes.collect(), now)
     }
 
-    fn all(&self, book: &Book) -> Vec<BatchIx> {
+    fn all(&self, live: &Live) -> Vec<BatchIx> {
         if !self.kind.is_by_batch() {
             return vec![WHOLE];
         }
-        let count = u32::try_from(book.batch_count()).expect("fewer than 2^32 batches");
+        let count = u32::try_from(live.read().book().batch_count()).expect("fewer than 2^32 batches");
         (0..count).map(BatchIx).collect()
     }
 
-    fn rows_at(&mut self, model: &ReadModel, known: CommitNo, batches: impl IntoIterator<Item = BatchIx>) -> Found {
-        let question = model.question(Bounds::known(known));
-        let changed = model.master_changed();
-        // The tree of a commit holds until master data changes.
-        let mut tree = match self.tree.take() {
-            Some((from, to, tree)) if known >= from && (known <= to || from >= changed) => (from, to.max(known), tree),
-            _ => (known, known, Tree::at(model.book(), known)),
-        };
-        tree.2.known(known);
-        let rows = batches.into_iter().map(|batch| {
-            if batch != WHOLE {
-                self.dependents.note(&question, batch);
+    /// Rows as known at a commit. The past does not change, so the model may go on between some of them and others.
+    fn rows_at(&mut self, live: &Live, known: CommitNo, batches: &[BatchIx]) -> Found {
+        if !self.kind.is_by_batch() {
+            live.settle_all(Bounds::known(known));
+        }
+        let mut rows = Found::default();
+        for some in batches.chunks(AT_ONCE) {
+            let model = live.read();
+            let question = model.question(Bounds::known(known));
+            let changed = model.master_changed();
+            // The tree of a commit holds until master data changes.
+            let mut tree = match self.tree.take() {
+                Some((from, to, tree)) if known >= from && (known <= to || from >= changed) => {
+                    (from, to.max(known), tree)
+                }
+                _ => (known, known, Tree::at(model.book(), known)),
+            };
+            tree.2.known(known);
+            for &batch in some {
+                if batch != WHOLE {
+                    self.dependents.note(&question, batch);
+                }
+                rows.insert(batch, rows_of(self.kind, &question, &tree.2, batch));
             }
-            (batch, rows_of(self.kind, &question, &tree.2, batch))
-        });
-        let rows = rows.collect();
-        self.tree = Some(tree);
+            self.tree = Some(tree);
+        }
         rows
     }
 }
+
+/// For so many batches a model is borrowed at a time.
+const AT_ONCE: usize = 4_096;
 
 fn json(value: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("it has text keys only")

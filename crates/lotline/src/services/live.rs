@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
+use lotline_domain::book::{BatchIx, Bounds};
 use lotline_domain::time::CommitNo;
 use lotline_ledger::{CommitHash, Frame, Reader};
 use lotline_projections::{ReadModel, ReadModelKind};
@@ -15,6 +16,9 @@ use crate::folder;
 
 /// So many hashes are remembered: the feed is not further behind, or goes to the head in one step.
 const HASHES: usize = 1_024;
+
+/// So many batches are settled between others' turns.
+const SETTLED_AT_ONCE: u32 = 4_096;
 
 /// Tells threads that something has moved on.
 #[derive(Debug, Default)]
@@ -76,6 +80,18 @@ impl Live {
     pub fn read(&self) -> RwLockReadGuard<'_, ReadModel> {
         // Every change under the lock is whole at each of its steps.
         self.model.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Settles all batches, some at a time, so that a question about all of them finds most of it done and holds up
+    /// nobody for long.
+    pub fn settle_all(&self, bounds: Bounds) {
+        let count = u32::try_from(self.read().book().batch_count()).expect("fewer than 2^32 batches");
+        for first in (0..count).step_by(SETTLED_AT_ONCE as usize) {
+            let model = self.read();
+            for batch in first..count.min(first.saturating_add(SETTLED_AT_ONCE)) {
+                drop(model.settlement(BatchIx(batch), bounds));
+            }
+        }
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, ReadModel> {

@@ -228,10 +228,9 @@ impl<'a> Questions<'a> {
                 written(&answer, answer.edges.is_empty())
             }
             Asked::OnHand(AskOnHand { item, place, batch, .. }) => {
-                let model = live.read();
                 let [item, place, batch] = [item, place, batch].map(Option::as_deref);
-                let answer = ask::counted(&model, &within(&model)?, item, place, batch)?;
-                drop(model);
+                let within = within(&live.read())?;
+                let answer = ask::counted(|| live.read(), &within, item, place, batch)?;
                 written(&answer, answer.rows.is_empty())
             }
             Asked::Recall(AskRecall { batches, clean_grade, .. }) => {
@@ -254,6 +253,7 @@ impl<'a> Questions<'a> {
                 let within: Within = within(&live.read())?;
                 // The ledger is read without holding up anybody.
                 let conflicts = exceptions::conflicts(&within, reader)?;
+                live.settle_all(within.bounds);
                 let model = live.read();
                 let answer = exceptions::answer(&model.question(within.bounds), &within, conflicts);
                 drop(model);
