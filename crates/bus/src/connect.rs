@@ -126,6 +126,9 @@ struct Inner {
     runtime: Runtime,
 }
 
+/// More bytes than the headers of an answer take.
+const ANSWER_HEADERS: usize = 1_024;
+
 impl Bus {
     /// Connects to `url`, such as `nats://localhost:4222`; several may be given, with commas between them. Events of
     /// the connection go to the log (`tracing`), denied permissions among them.
@@ -229,6 +232,11 @@ impl Bus {
             done = work => done,
             denied = denial => Err(denied.into()),
         }
+    }
+
+    /// The largest body of an answer that one message takes, in bytes: beside it there are headers.
+    pub fn answer_max(&self) -> usize {
+        self.max_payload().saturating_sub(ANSWER_HEADERS)
     }
 
     /// A token that nobody else has.

@@ -62,10 +62,8 @@ impl Tail {
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// Item and place, for the subject.
-    pub item: String,
-    /// The place.
-    pub place: String,
+    /// Three texts by which its subject can be filtered.
+    pub tokens: [String; 3],
     /// The key in the bucket, made of tokens.
     pub key: String,
     /// What is told of it.
@@ -85,11 +83,12 @@ pub enum FeedError {
     Server(#[from] Trouble),
 }
 
-/// The feed of what is on hand.
+/// A feed of a read model.
 #[derive(Debug)]
 pub struct Feed {
     bus: Bus,
     ledger: String,
+    name: &'static str,
     stream: String,
     bucket: String,
     /// Sequence and id of the last change.
@@ -100,16 +99,16 @@ pub struct Feed {
 }
 
 impl Bus {
-    /// The feed of what is on hand in a ledger: its stream and bucket are made where they are not there.
+    /// A feed of a ledger by its name, such as `on-hand`: its stream and bucket are made where they are not there.
     ///
     /// # Errors
     /// When the server refuses, or does not answer.
-    pub fn on_hand_feed(&self, ledger: LedgerId) -> Result<Feed, Trouble> {
+    pub fn feed(&self, ledger: LedgerId, name: &'static str) -> Result<Feed, Trouble> {
         let ledger = ledger.to_string();
-        let (stream, bucket) = (channel::on_hand_changes_stream(&ledger), channel::on_hand_bucket(&ledger));
+        let (stream, bucket) = (channel::feed_stream(&ledger, name), channel::feed_bucket(&ledger, name));
         let last = (0, String::new());
         let feed =
-            Feed { bus: self.clone(), ledger, stream, bucket, last, is_linked: false, revisions: HashMap::new() };
+            Feed { bus: self.clone(), ledger, name, stream, bucket, last, is_linked: false, revisions: HashMap::new() };
         let work = feed.need();
         self.block_on(self.unless_denied("make the feed", feed.concerns(), work))?;
         Ok(feed)
@@ -117,11 +116,11 @@ impl Bus {
 }
 
 /// The stream of changes. Who has read them may drop old ones by setting a limit; nothing here does.
-fn changes(ledger: &str) -> Config {
+fn changes(ledger: &str, name: &str) -> Config {
     Config {
-        name: channel::on_hand_changes_stream(ledger),
-        description: Some(format!("changes of what is on hand, of Lotline ledger {ledger}")),
-        subjects: vec![channel::on_hand_changes_subject(ledger, "*", "*")],
+        name: channel::feed_stream(ledger, name),
+        description: Some(format!("changes of the feed {name} of Lotline ledger {ledger}")),
+        subjects: vec![channel::feed_subject(ledger, name, ["*"; 3])],
         storage: StorageType::File,
         retention: RetentionPolicy::Limits,
         discard: DiscardPolicy::New,
@@ -133,12 +132,12 @@ fn changes(ledger: &str) -> Config {
 impl Feed {
     /// Makes stream and bucket where they are not there: a server may have lost them.
     async fn need(&self) -> Result<(), Trouble> {
-        self.bus.need_stream(changes(&self.ledger)).await?;
+        self.bus.need_stream(changes(&self.ledger, self.name)).await?;
         let context = self.bus.context();
         if context.get_key_value(&self.bucket).await.is_ok() {
             return Ok(());
         }
-        let description = format!("what is on hand, of Lotline ledger {}", self.ledger);
+        let description = format!("values of the feed {} of Lotline ledger {}", self.name, self.ledger);
         let config = kv::Config { bucket: self.bucket.clone(), description, history: 1, ..kv::Config::default() };
         let made = context.create_key_value(config).await;
         made.map(drop).map_err(|error| Trouble::of("make a bucket", crate::stream::told(&error).as_ref(), error))
@@ -147,7 +146,7 @@ impl Feed {
     /// Whether a subject is one of this feed's.
     fn concerns(&self) -> impl Fn(Act, &str) -> bool + use<> {
         let names_of = [self.stream.clone(), self.bucket.clone(), format!("KV_{}", self.bucket)];
-        let changes = channel::on_hand_changes_subject(&self.ledger, "", "").trim_end_matches('.').to_owned() + ".";
+        let changes = format!("lotline.{}.{}.", self.ledger, self.name);
         move |_, subject| {
             // Making a bucket begins with a question about the account.
             subject == "$JS.API.INFO"
@@ -253,8 +252,8 @@ impl Feed {
                 if self.is_linked {
                     message = message.expected_last_message_id(&next.1);
                 }
-                let (item, place) = (channel::token(&change.item), channel::token(&change.place));
-                let subject = channel::on_hand_changes_subject(&self.ledger, &item, &place);
+                let [first, second, third] = change.tokens.each_ref().map(|text| channel::token(text));
+                let subject = channel::feed_subject(&self.ledger, self.name, [&first, &second, &third]);
                 let message = message.payload(change.body.clone().into());
                 let sent = self.bus.context().send_publish(subject, message).await.map_err(sorted)?;
                 next = (next.0 + 1, id.clone());

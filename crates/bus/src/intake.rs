@@ -7,7 +7,7 @@
 //! This room reads no body: it hands messages to a [`Taker`] and passes its answers on.
 
 mod queue;
-mod requests;
+pub(crate) mod requests;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,6 +21,8 @@ use crate::connect::Bus;
 use crate::error::Trouble;
 use crate::letters;
 use crate::stop::Stop;
+
+use self::requests::Offered;
 
 /// The largest message that is taken, in bytes: what can be recorded in one commit is not larger.
 pub const MESSAGE_MAX: usize = 900_000;
@@ -61,6 +63,8 @@ pub struct Answer {
 pub enum Means {
     /// It is answered for good, and that is durable; a business no is an answer, too.
     Done,
+    /// The same, and the body may go in several messages.
+    DoneInParts,
     /// It can never be taken as it is.
     Refused {
         /// Which error ([`code`]).
@@ -175,17 +179,23 @@ impl Bus {
 }
 
 /// An intake at work.
-struct Intake<'a, T> {
-    bus: &'a Bus,
-    ledger: String,
-    taker: &'a T,
-    options: &'a IntakeOptions,
-    stop: &'a Stop,
+pub(crate) struct Intake<'a, T> {
+    pub(crate) bus: &'a Bus,
+    pub(crate) ledger: String,
+    pub(crate) taker: &'a T,
+    pub(crate) options: &'a IntakeOptions,
+    pub(crate) stop: &'a Stop,
 }
 
 impl<T: Taker> Intake<'_, T> {
     async fn run(self) -> Result<TakenIn, IntakeError> {
-        let (requests, queue) = tokio::join!(self.requests(), self.queue());
+        let offered = Offered {
+            name: channel::SERVICE,
+            description: "records commands in a Lotline ledger; the last token of the subject is the source",
+            endpoints: vec![("submit", channel::submit_subject(&self.ledger, "*"))],
+            only_answers: false,
+        };
+        let (requests, queue) = tokio::join!(self.requests(&offered), self.queue());
         let (requests, queue) = (requests?, queue?);
         Ok(TakenIn { queued: queue.queued, dead: queue.dead, ..requests })
     }
@@ -245,7 +255,7 @@ pub(crate) fn one_line(text: &str) -> String {
 fn headers_of(answer: &Answer) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(channel::ANSWER, one_line(&answer.word).as_str());
-    if !matches!(answer.means, Means::Done) && !answer.body.is_empty() {
+    if !matches!(answer.means, Means::Done | Means::DoneInParts) && !answer.body.is_empty() {
         headers.insert(channel::ANSWER_BODY, one_line(&String::from_utf8_lossy(&answer.body)).as_str());
     }
     if let Means::NotNow { retry_after, .. } = answer.means {
@@ -257,7 +267,7 @@ fn headers_of(answer: &Answer) -> HeaderMap {
 /// Code and text of an answer that is an error.
 fn error_of(answer: &Answer) -> Option<(u16, String)> {
     match &answer.means {
-        Means::Done => None,
+        Means::Done | Means::DoneInParts => None,
         Means::Refused { code, reason } | Means::NotNow { code, reason, .. } => Some((*code, one_line(reason))),
         Means::Stopped { reason } => Some((code::STOPPED, one_line(reason))),
     }

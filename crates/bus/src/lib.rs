@@ -6,6 +6,7 @@
 //! - [`Relay`] publishes the commits of a ledger, byte for byte: one commit is one message, and the sequence in
 //!   the stream is the commit's number. The ledger is the truth and the outbox: the relay keeps no cursor, but
 //!   compares heads.
+//! - [`Bus::take_questions`] hands questions to a [`Taker`].
 //! - [`Bus::project`] feeds a [`Model`] from a stream alone, and checks the chain link by link.
 //!
 //! A call that the server denies ends with [`Trouble::Denied`]; [`Bus::denied`] lists the last ones, and [`Bus::tally`]
@@ -26,6 +27,7 @@ mod intake;
 mod letters;
 mod model;
 mod project;
+mod questions;
 mod relay;
 mod stop;
 mod stream;
@@ -40,6 +42,7 @@ pub use intake::{Answer, Incoming, IntakeError, IntakeOptions, MESSAGE_MAX, Mean
 pub use letters::{Letter, Settled};
 pub use model::{Cursor, Model};
 pub use project::{ChainBroken, Checkpoints, Found, ProjectError, ProjectOptions, Projected};
+pub use questions::QuestionOptions;
 pub use relay::{Kept, OnDifference, Relay, RelayError, RelayOptions, Relayed, Why};
 pub use stop::Stop;
 pub use stream::{Backlog, StreamHead, stream_name, subject};

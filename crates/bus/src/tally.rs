@@ -13,6 +13,10 @@ pub struct Tally {
     pub requests: u64,
     /// Requests that were told to come again, because too many waited.
     pub busy: u64,
+    /// Questions that were answered.
+    pub questions: u64,
+    /// Questions that were told to come again, because too many waited.
+    pub questions_busy: u64,
     /// Messages of the queue that were answered for good.
     pub queued: u64,
     /// Messages of the queue that were delivered again.
@@ -34,6 +38,8 @@ pub(crate) struct Counts {
     pub(crate) connections: Count,
     pub(crate) requests: Count,
     pub(crate) busy: Count,
+    pub(crate) questions: Count,
+    pub(crate) questions_busy: Count,
     pub(crate) queued: Count,
     pub(crate) redelivered: Count,
     pub(crate) dead: Count,
@@ -50,6 +56,8 @@ impl Counts {
             violations,
             requests: self.requests.get(),
             busy: self.busy.get(),
+            questions: self.questions.get(),
+            questions_busy: self.questions_busy.get(),
             queued: self.queued.get(),
             redelivered: self.redelivered.get(),
             dead: self.dead.get(),

@@ -18,9 +18,11 @@ answered recorded, saved and, if the server answers, published; interrupted twic
 
 Commands on the standard input are answered as `submit` answers them. With --nats it takes requests, too, on
 lotline.LEDGER.submit.SOURCE (a NATS service: `nats micro info lotline`), and messages that the server keeps in a
-queue, published to lotline.LEDGER.queue.SOURCE; then it alone records in the folder until it ends. With --no-intake, or without a server, it lets go of that when the input ends, or there is none (under
-systemd it is /dev/null): `submit` and `capture` may then record in the folder, one at a time, and this process
-follows them.
+queue, published to lotline.LEDGER.queue.SOURCE; then it alone records in the folder until it ends. With --no-intake,
+or without a server, it lets go of that when the input ends, or there is none (under systemd it is /dev/null):
+`submit` and `capture` may then record in the folder, one at a time, and this process follows them. Questions are
+answered on lotline.LEDGER.ask.KIND (`nats micro info lotline-ask`), KIND being trace, on-hand, recall, history or
+exceptions.
 
 Exit codes tell how the service ended, not what became of single commands:
   0  it was asked to end
@@ -50,7 +52,8 @@ Exit codes:
 
 const PROJECTOR: &str = "\
 Each commit's number, bytes and hash are checked. What is saved names the commit that it is as of, so that after
-whatever end only the commits behind that one are applied.
+whatever end only the commits behind that one are applied. Questions are answered on lotline.LEDGER.ask.KIND, KIND
+being trace for the genealogy, on-hand for the inventory, recall for the recall.
 
 Exit codes:
   0  it was asked to end, or has come to --until
@@ -398,9 +401,16 @@ pub struct Serve {
     /// Take nothing in from the NATS server.
     #[arg(long, requires = "nats")]
     pub no_intake: bool,
-    /// Tell no changes of what is on hand.
+    /// Tell no changes of the read models.
     #[arg(long, requires = "nats")]
     pub no_feed: bool,
+    /// Answer no questions.
+    #[arg(long, requires = "nats")]
+    pub no_answers: bool,
+    /// So many questions may wait for their answers; further ones are told when to come again.
+    #[arg(long, value_name = "QUESTIONS", default_value_t = 256, requires = "nats",
+        value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub questions: u32,
     /// So many requests may wait for their answers; further ones are told when to come again.
     #[arg(long, value_name = "REQUESTS", default_value_t = 2048, requires = "nats",
         value_parser = clap::value_parser!(u32).range(1..=2048))]
@@ -470,9 +480,16 @@ pub struct Projector {
     /// The ledger, where several have streams on that server.
     #[arg(long, value_name = "ID")]
     pub ledger: Option<String>,
-    /// Tell the changes of what is on hand: current values in a bucket, old and new ones in a stream.
+    /// Tell its changes, current values in a bucket, old and new ones in a stream: of the inventory on-hand and status, of
+    /// the genealogy edges, of the recall exceptions.
     #[arg(long)]
     pub feed: bool,
+    /// Answer no questions. Nor are any answered with --until.
+    #[arg(long)]
+    pub no_answers: bool,
+    /// So many questions may wait for their answers; further ones are told when to come again.
+    #[arg(long, value_name = "QUESTIONS", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub questions: u32,
     /// End when this commit is applied; without it, when interrupted.
     #[arg(long, value_name = "COMMIT")]
     pub until: Option<u64>,

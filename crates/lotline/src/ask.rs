@@ -1,12 +1,13 @@
 //! The commands that ask: they read the ledger, bring a read model up to date, and answer.
 
+use std::ops::Deref;
 use std::path::Path;
 
-use lotline_domain::book::Bounds;
 use lotline_domain::fact::CleanGrade;
 use lotline_domain::id::Place;
 use lotline_ledger::Reader;
-use lotline_projections::{self as engine, ReadModel, ReadModelKind};
+use lotline_projections::{self as engine, Question, ReadModel, ReadModelKind};
+use lotline_wire::answer::{History, OnHand, Recall, Trace};
 
 use crate::answer;
 use crate::args;
@@ -39,10 +40,84 @@ impl Desk {
         let within = within(bounds, &model)?;
         Ok(Self { reader, model, within })
     }
+}
 
-    fn bounds(&self) -> Bounds {
-        self.within.bounds
+/// A trace with all that a picture of it needs.
+pub struct Traced<'m> {
+    question: Question<'m>,
+    found: engine::Trace,
+    /// The answer.
+    pub answer: Trace,
+}
+
+/// Follows a batch.
+///
+/// # Errors
+/// Where it is not known, or its name fits several.
+pub fn traced<'m>(
+    model: &'m ReadModel,
+    within: &Within,
+    batch: &str,
+    direction: engine::Direction,
+) -> Result<Traced<'m>, Failure> {
+    let question = model.question(within.bounds);
+    let batch = named::batch(batch, question.book(), within.bounds.known)?;
+    let found = engine::trace(&question, &[batch], direction);
+    let answer = answer::trace::answer(&question, within, batch, &found);
+    Ok(Traced { question, found, answer })
+}
+
+/// What is where, of an item, below a place, of a batch. The read model is borrowed for a while at a time.
+///
+/// # Errors
+/// Where one of them is written wrongly, the batch is not known, or its name fits several.
+pub fn counted<M: Deref<Target = ReadModel>>(
+    lend: impl Fn() -> M,
+    within: &Within,
+    item: Option<&str>,
+    place: Option<&str>,
+    batch: Option<&str>,
+) -> Result<OnHand, Failure> {
+    let batch = batch.map(|text| named::batch(text, lend().book(), within.bounds.known)).transpose()?;
+    let place = place
+        .map(|text| Place::parse(text).map_err(|error| Failure::new(Exit::Input, format!("{text:?}: {error}"))))
+        .transpose()?;
+    let filter = answer::on_hand::Filter { item: item.map(str::to_owned), place, batch };
+    Ok(answer::on_hand::answer_in_turns(lend, within, &filter))
+}
+
+/// What a recall must bring back.
+///
+/// # Errors
+/// Where a batch is not known, or its name fits several.
+pub fn recalled(model: &ReadModel, within: &Within, batches: &[String], clean_grade: u8) -> Result<Recall, Failure> {
+    let question = model.question(within.bounds).hazard(CleanGrade(clean_grade));
+    let named = |text: &String| named::batch(text, question.book(), within.bounds.known);
+    let suspects: Vec<_> = batches.iter().map(named).collect::<Result<_, _>>()?;
+    let scope = engine::scope(&question, &suspects);
+    Ok(answer::recall::answer(&question, within, &scope, clean_grade))
+}
+
+/// What was recorded of a batch, a place or an event.
+///
+/// # Errors
+/// Where nothing is known of it, or a file cannot be read.
+pub fn recorded(
+    model: &ReadModel,
+    within: &Within,
+    of: &str,
+    folder: &Folder,
+    reader: &Reader,
+) -> Result<History, Failure> {
+    let (book, known) = (model.book(), within.bounds.known);
+    let subject = answer::history::Subject::parse(of, book, known)?;
+    let ring = folder.keyring(reader)?;
+    let answer = answer::history::answer(&subject, within, reader, book, &ring)?;
+    // What was refused names batches that no fact does; where not even that is told, the batch is not known.
+    if answer.rows.is_empty() && matches!(subject, answer::history::Subject::Batch(_)) {
+        named::batch(of, book, known)?;
     }
+    Ok(answer)
 }
 
 /// `trace`.
@@ -51,11 +126,8 @@ impl Desk {
 /// Where the batch is not known, or a file cannot be read or written.
 pub fn trace(asked: &args::Trace) -> Result<Exit, Failure> {
     let desk = Desk::open(&Folder::new(&asked.folder.dir), ReadModelKind::Genealogy, &asked.bounds)?;
-    let question = desk.model.question(desk.bounds());
-    let batch = named::batch(&asked.batch, question.book(), desk.bounds().known)?;
     let direction = if asked.direction.back { engine::Direction::Back } else { engine::Direction::Forward };
-    let found = engine::trace(&question, &[batch], direction);
-    let answer = answer::trace::answer(&question, &desk.within, batch, &found);
+    let Traced { question, found, answer } = traced(&desk.model, &desk.within, &asked.batch, direction)?;
     let mut written = Vec::new();
     if asked.dot.is_some() || asked.svg.is_some() {
         let picture = picture::of_trace(&question, &found);
@@ -84,16 +156,8 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
 /// Where a name is none, or a file cannot be read.
 pub fn on_hand(asked: &args::OnHand) -> Result<Exit, Failure> {
     let desk = Desk::open(&Folder::new(&asked.folder.dir), ReadModelKind::Inventory, &asked.bounds)?;
-    let question = desk.model.question(desk.bounds());
-    let batch =
-        asked.batch.as_ref().map(|text| named::batch(text, question.book(), desk.bounds().known)).transpose()?;
-    let place = asked
-        .place
-        .as_ref()
-        .map(|text| Place::parse(text).map_err(|error| Failure::new(Exit::Input, format!("{text:?}: {error}"))))
-        .transpose()?;
-    let filter = answer::on_hand::Filter { item: asked.item.clone(), place, batch };
-    let answer = answer::on_hand::answer(&question, &desk.within, &filter);
+    let [item, place, batch] = [&asked.item, &asked.place, &asked.batch].map(Option::as_deref);
+    let answer = counted(|| &desk.model, &desk.within, item, place, batch)?;
     print::answer(&asked.form, &answer, &sheets::on_hand(&answer), &below(&answer.asked, &answer.said))?;
     Ok(if answer.rows.is_empty() { Exit::No } else { Exit::Done })
 }
@@ -104,14 +168,7 @@ pub fn on_hand(asked: &args::OnHand) -> Result<Exit, Failure> {
 /// Where a batch is not known, or a file cannot be read.
 pub fn recall(asked: &args::Recall) -> Result<Exit, Failure> {
     let desk = Desk::open(&Folder::new(&asked.folder.dir), ReadModelKind::Recall, &asked.bounds)?;
-    let question = desk.model.question(desk.bounds()).hazard(CleanGrade(asked.clean_grade));
-    let suspects: Vec<_> = asked
-        .batches
-        .iter()
-        .map(|text| named::batch(text, question.book(), desk.bounds().known))
-        .collect::<Result<_, _>>()?;
-    let scope = engine::scope(&question, &suspects);
-    let answer = answer::recall::answer(&question, &desk.within, &scope, asked.clean_grade);
+    let answer = recalled(&desk.model, &desk.within, &asked.batches, asked.clean_grade)?;
     print::answer(&asked.form, &answer, &sheets::recall(&answer), &below(&answer.asked, &answer.said))?;
     Ok(if answer.rows.is_empty() { Exit::No } else { Exit::Done })
 }
@@ -123,14 +180,7 @@ pub fn recall(asked: &args::Recall) -> Result<Exit, Failure> {
 pub fn history(asked: &args::History) -> Result<Exit, Failure> {
     let folder = Folder::new(&asked.folder.dir);
     let desk = Desk::open(&folder, ReadModelKind::Genealogy, &asked.bounds)?;
-    let book = desk.model.book();
-    let subject = answer::history::Subject::parse(&asked.of, book, desk.bounds().known)?;
-    let ring = folder.keyring(&desk.reader)?;
-    let answer = answer::history::answer(&subject, &desk.within, &desk.reader, book, &ring)?;
-    // What was refused names batches that no fact does; where not even that is told, the batch is not known.
-    if answer.rows.is_empty() && matches!(subject, answer::history::Subject::Batch(_)) {
-        named::batch(&asked.of, book, desk.bounds().known)?;
-    }
+    let answer = recorded(&desk.model, &desk.within, &asked.of, &folder, &desk.reader)?;
     print::answer(&asked.form, &answer, &sheets::history(&answer), &below(&answer.asked, &answer.said))?;
     Ok(if answer.rows.is_empty() { Exit::No } else { Exit::Done })
 }
@@ -141,8 +191,9 @@ pub fn history(asked: &args::History) -> Result<Exit, Failure> {
 /// Where a file cannot be read.
 pub fn exceptions(asked: &args::Exceptions) -> Result<Exit, Failure> {
     let desk = Desk::open(&Folder::new(&asked.folder.dir), ReadModelKind::Recall, &asked.bounds)?;
-    let question = desk.model.question(desk.bounds());
-    let answer = answer::exceptions::answer(&question, &desk.within, &desk.reader)?;
+    let conflicts = answer::exceptions::conflicts(&desk.within, &desk.reader)?;
+    let question = desk.model.question(desk.within.bounds);
+    let answer = answer::exceptions::answer(&question, &desk.within, conflicts);
     print::answer(&asked.form, &answer, &sheets::exceptions(&answer), &below(&answer.asked, &answer.said))?;
     Ok(Exit::Done)
 }

@@ -36,20 +36,33 @@ impl Within {
 /// # Errors
 /// Where one of them is no time or number, or names a commit that is not there yet.
 pub fn within(asked: &args::Bounds, model: &ReadModel) -> Result<Within, Failure> {
-    let as_of = asked.as_of.as_deref().map(|text| time("--as-of", text)).transpose()?;
+    within_named(asked.as_of.as_deref(), asked.as_known_at.as_deref(), ["--as-of", "--as-known-at"], model)
+}
+
+/// The same, of bounds that have other names where they were written.
+///
+/// # Errors
+/// As [`within`].
+pub fn within_named(
+    as_of: Option<&str>,
+    as_known_at: Option<&str>,
+    [as_of_name, known_name]: [&str; 2],
+    model: &ReadModel,
+) -> Result<Within, Failure> {
+    let as_of = as_of.map(|text| time(as_of_name, text)).transpose()?;
     let head = model.cursor().number;
     let mut said = Vec::new();
-    let (known, finality) = match asked.as_known_at.as_deref() {
+    let (known, finality) = match as_known_at {
         None => (head, Finality::NotFinal),
         Some(text) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
-            let number = text.parse().map(CommitNo).map_err(|_| no_commit(text, head))?;
+            let number = text.parse().map(CommitNo).map_err(|_| no_commit(known_name, text, head))?;
             if number > head {
-                return Err(no_commit(text, head));
+                return Err(no_commit(known_name, text, head));
             }
             (number, Finality::Final)
         }
         Some(text) => {
-            let at = time("--as-known-at", text)?;
+            let at = time(known_name, text)?;
             let known = model.known_at(at);
             let last = model.recorded_at(head).map(|at| at.0);
             // At the head's own time and later a further commit may still be recorded.
@@ -75,8 +88,8 @@ pub fn within(asked: &args::Bounds, model: &ReadModel) -> Result<Within, Failure
     Ok(Within { bounds, asked, said })
 }
 
-fn no_commit(text: &str, head: CommitNo) -> Failure {
-    Failure::new(Exit::Usage, format!("--as-known-at {text}: the last commit is {}", head.0))
+fn no_commit(name: &str, text: &str, head: CommitNo) -> Failure {
+    Failure::new(Exit::Usage, format!("{name} {text}: the last commit is {}", head.0))
         .advice("name a commit up to that one, or a time")
 }
 

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::path::Path;
 
+use lotline_domain::id::BatchRef;
 use lotline_handler::{CaptureError, LoadError, SubmitError};
 use lotline_ledger::{AppendError, GroupError, KeyringError, OpenError, ReadError};
 use lotline_wire::payload::DecodeError;
@@ -53,13 +54,14 @@ pub struct Failure {
     exit: Exit,
     message: String,
     advice: Option<String>,
+    candidates: Vec<BatchRef>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl Failure {
     /// With a message that says what is wrong.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), advice: None, source: None }
+        Self { exit, message: message.into(), advice: None, candidates: Vec::new(), source: None }
     }
 
     /// The same, with what to do about it.
@@ -67,6 +69,38 @@ impl Failure {
     pub fn advice(mut self, advice: impl Into<String>) -> Self {
         self.advice = Some(advice.into());
         self
+    }
+
+    /// The same, with the batches that a name fits.
+    #[must_use]
+    pub fn candidates(mut self, candidates: Vec<BatchRef>) -> Self {
+        self.candidates = candidates;
+        self
+    }
+
+    /// The batches that a name fits, where that is the failure.
+    pub fn fits(&self) -> &[BatchRef] {
+        &self.candidates
+    }
+
+    /// What to do about it.
+    pub fn what_to_do(&self) -> Option<&str> {
+        self.advice.as_deref()
+    }
+
+    /// What is wrong and what is behind it, without what to do.
+    pub fn message(&self) -> String {
+        let mut said = self.message.clone();
+        let mut source: Option<&(dyn Error + 'static)> = self.source.as_deref().map(|error| error as _);
+        while let Some(error) = source {
+            let text = error.to_string();
+            // Some errors say what is behind them themselves.
+            if !said.contains(&text) {
+                said = format!("{said}: {text}");
+            }
+            source = error.source();
+        }
+        said
     }
 
     /// The same, with the error behind it.
@@ -92,18 +126,7 @@ impl Failure {
 /// The message, what is behind it, and what to do.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
-        let mut source: Option<&(dyn Error + 'static)> = self.source.as_deref().map(|error| error as _);
-        let mut said = self.message.clone();
-        while let Some(error) = source {
-            let text = error.to_string();
-            // Some errors say what is behind them themselves.
-            if !said.contains(&text) {
-                write!(f, ": {text}")?;
-                said.push_str(&text);
-            }
-            source = error.source();
-        }
+        f.write_str(&self.message())?;
         match &self.advice {
             Some(advice) => write!(f, "\n  {advice}"),
             None => Ok(()),

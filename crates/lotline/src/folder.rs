@@ -230,6 +230,31 @@ pub fn catch_up(models: &mut [ReadModel], reader: &Reader) -> Result<(), Failure
     Ok(())
 }
 
+/// What applies some commits to a read model.
+pub type Applying<'a> = &'a dyn Fn(&mut ReadModel) -> Result<(), Failure>;
+
+/// Hands over what a ledger has behind a commit, some commits at a time and each decoded, to be applied.
+///
+/// # Errors
+/// Where the ledger cannot be read, or its chain is broken.
+pub fn follow(
+    from: CommitNo,
+    reader: &Reader,
+    mut hand: impl FnMut(Applying<'_>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    if reader.head().commit.get() <= from.0 {
+        return Ok(());
+    }
+    let mut frames = reader.frames(CommitNumber::new(from.0 + 1));
+    loop {
+        let decoded = decode_some(&mut frames)?;
+        if decoded.is_empty() {
+            return Ok(());
+        }
+        hand(&|model| apply(model, &decoded))?;
+    }
+}
+
 /// Applies one commit to one read model.
 ///
 /// # Errors

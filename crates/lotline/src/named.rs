@@ -133,11 +133,12 @@ pub fn unknown(text: &str, book: &Book, known: CommitNo) -> Failure {
 }
 
 fn ambiguous(text: &str, candidates: &[BatchIx], book: &Book) -> Failure {
-    let mut names: Vec<String> = candidates.iter().map(|batch| book.batch(*batch).to_string()).collect();
-    names.sort();
-    let listed: Vec<String> = names.iter().map(|name| format!("    {name}")).collect();
+    let mut named: Vec<BatchRef> = candidates.iter().map(|batch| book.batch(*batch)).collect();
+    named.sort_by_cached_key(ToString::to_string);
+    let listed: Vec<String> = named.iter().map(|name| format!("    {name}")).collect();
     Failure::new(
         Exit::Input,
-        format!("{text} fits {} batches; name one of them in full:\n{}", names.len(), listed.join("\n")),
+        format!("{text} fits {} batches; name one of them in full:\n{}", named.len(), listed.join("\n")),
     )
+    .candidates(named)
 }

@@ -209,6 +209,13 @@ fn bounds(asked: &Asked) -> String {
     format!("{as_of} known at commit {as_known_at}{recorded} of ledger {ledger}; model {model}; {last}.")
 }
 
+/// An answer as JSON, to its last line's end: the bytes are the same whatever way it goes.
+pub fn json<A: Serialize>(answer: &A) -> Vec<u8> {
+    let mut bytes = serde_json::to_vec_pretty(answer).expect("an answer has text keys only");
+    bytes.push(b'\n');
+    bytes
+}
+
 /// Writes an answer in the form that was asked for.
 ///
 /// # Errors
@@ -216,7 +223,7 @@ fn bounds(asked: &Asked) -> String {
 pub fn answer<A: Serialize>(form: &Form, answer: &A, sheets: &[Sheet], below: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     let written = if form.json {
-        serde_json::to_writer_pretty(&mut out, answer).map_err(io::Error::from).and_then(|()| writeln!(out))
+        out.write_all(&json(answer))
     } else if form.csv {
         sheets.first().map_or(Ok(()), |sheet| sheet.csv(&mut out).map_err(io::Error::other))
     } else {

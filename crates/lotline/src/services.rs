@@ -6,17 +6,18 @@ mod http;
 mod input;
 mod intake;
 mod letters;
+mod live;
+mod questions;
 mod serve;
 mod timed;
 
-use std::collections::VecDeque;
 use std::io::Write;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use lotline_bus::{
     Act, Bus, BusOptions, ChainBroken, Checkpoints, ConnectError, Cursor, FileError, Model, ProjectError,
-    ProjectOptions, Relay, RelayError, RelayOptions, Relayed, Stop, Trouble,
+    ProjectOptions, Relay, RelayError, RelayOptions, Relayed, Stop, TakenIn, Trouble,
 };
 use lotline_domain::time::CommitNo;
 use lotline_ledger::{CommitHash, CommitNumber, Frame, LedgerId, Options, ReadError, Writer};
@@ -25,12 +26,14 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args;
 use crate::failure::{Exit, Failure};
-use crate::folder::{self, Folder};
+use crate::folder::Folder;
 use crate::print::finished;
 
 use board::{Board, Role};
-use feed::Feeder;
+use feed::{FeedKind, Feeder};
 pub use letters::dead_letters;
+use live::{Live, Moved};
+use questions::Questions;
 pub use serve::serve;
 
 /// Connects, and sends the connection's events to the standard error: `RUST_LOG` says which.
@@ -243,16 +246,11 @@ fn words(relayed: &Relayed) -> String {
     text
 }
 
-/// A read model that is fed from a stream, while its changes may be told.
+/// A read model that is fed from a stream, while it is asked and its changes are told.
 struct Fed<'m> {
-    model: &'m Mutex<ReadModel>,
-    /// Of the last commits, for the feed.
-    hashes: &'m Mutex<VecDeque<(u64, CommitHash)>>,
+    live: &'m Live,
     board: &'m Board,
 }
-
-/// So many hashes are remembered: the feed is not further behind, or goes to the head in one step.
-const HASHES: usize = 1_024;
 
 /// What is under a lock is whole whatever thread has ended.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -263,7 +261,7 @@ impl Model for Fed<'_> {
     type Error = Failure;
 
     fn cursor(&self) -> Cursor {
-        let cursor = lock(self.model).cursor();
+        let cursor = self.live.read().cursor();
         Cursor {
             ledger: LedgerId::new(cursor.ledger.0),
             commit: CommitNumber::new(cursor.number.0),
@@ -272,21 +270,15 @@ impl Model for Fed<'_> {
     }
 
     fn apply(&mut self, frame: &Frame, hash: CommitHash) -> Result<(), Failure> {
-        let kind = {
-            let mut model = lock(self.model);
-            folder::apply_frame(&mut model, frame)?;
-            model.kind()
-        };
+        self.live.apply(frame, hash)?;
         let header = frame.header();
-        self.board.model(kind, header.number.get(), header.event_count.into(), Some(header.recorded_at));
-        let mut hashes = lock(self.hashes);
-        hashes.truncate(HASHES - 1);
-        hashes.push_front((frame.header().number.get(), hash));
+        let (number, events) = (header.number.get(), header.event_count.into());
+        self.board.model(self.live.kind(), number, events, Some(header.recorded_at));
         Ok(())
     }
 
     fn save(&mut self) -> Result<(), Failure> {
-        Ok(lock(self.model).save()?)
+        self.live.save()
     }
 }
 
@@ -300,10 +292,6 @@ pub fn projector(asked: &args::Projector) -> Result<Exit, Failure> {
         args::Kind::Inventory => ReadModelKind::Inventory,
         args::Kind::Recall => ReadModelKind::Recall,
     };
-    if asked.feed && kind != ReadModelKind::Inventory {
-        return Err(Failure::new(Exit::Usage, format!("there is no feed of {} yet", kind.word()))
-            .advice("--feed is for the inventory"));
-    }
     let stop = interrupted()?;
     let board = Board::new(Role::Projector, &asked.metrics);
     http::listen(&board, &asked.metrics)?;
@@ -316,7 +304,8 @@ pub fn projector(asked: &args::Projector) -> Result<Exit, Failure> {
     }
     let CommitNo(from) = model.cursor().number;
     eprintln!("{} of ledger {ledger}: {from} commits are kept, going on behind them", kind.word());
-    let feeder = asked.feed.then(|| Feeder::open(&bus, ledger)).transpose()?;
+    let feeds = FeedKind::ALL.into_iter().filter(|feed| asked.feed && feed.model() == kind);
+    let feeders = feeds.map(|feed| Feeder::open(&bus, ledger, feed)).collect::<Result<Vec<_>, _>>()?;
     let options = ProjectOptions {
         name: format!("lotline-{}", kind.word()),
         until: asked.until.map(CommitNumber::new),
@@ -326,26 +315,34 @@ pub fn projector(asked: &args::Projector) -> Result<Exit, Failure> {
     };
     board.model(kind, from, 0, None);
     board.works(Some(&bus), None, false);
-    let (model, hashes) = (Mutex::new(model), Mutex::default());
+    let moved = Arc::new(Moved::default());
+    let lives = [Live::new(model, moved.clone())];
     let over = Stop::new();
-    let (projected, told) = std::thread::scope(|scope| {
-        let telling = feeder.map(|feeder| {
-            let (model, hashes, stop, over, board) = (&model, &hashes, &stop, &over, &board);
+    let answers = asked.until.is_none() && !asked.no_answers;
+    let (projected, told, answered) = std::thread::scope(|scope| {
+        let tell_one = |feeder: Feeder| {
+            let (live, stop, over, board) = (&lives[0], &stop, &over, &board);
             scope.spawn(move || {
-                let told = tell(feeder, model, hashes, board, over);
+                let told = tell(feeder, live, &|commit| live.hash_of(commit), board, over);
                 if told.is_err() {
                     stop.now();
                 }
                 told
             })
+        };
+        let telling: Vec<_> = feeders.into_iter().map(tell_one).collect();
+        let answering = answers.then(|| {
+            let questions = Questions::new(&bus, &lives, None, &stop);
+            let moved = &moved;
+            scope.spawn(move || questions.answer(ledger, asked.questions, moved))
         });
         if board.is_read() {
             scope.spawn(|| http::look(&board, ledger, &over));
         }
         if kind == ReadModelKind::Recall && board.is_read() {
-            scope.spawn(|| count_exceptions(&board, &model, &over));
+            scope.spawn(|| count_exceptions(&board, &lives[0], &over));
         }
-        let mut fed = Fed { model: &model, hashes: &hashes, board: &board };
+        let mut fed = Fed { live: &lives[0], board: &board };
         let projected = loop {
             let projected = bus.project(&mut fed, &options, &stop);
             match &projected {
@@ -361,11 +358,20 @@ pub fn projector(asked: &args::Projector) -> Result<Exit, Failure> {
         };
         board.ends();
         over.now();
-        (projected, telling.map_or(Ok(()), |telling| telling.join().expect("the feed does not panic")))
+        stop.now();
+        moved.now();
+        let answered = answering.map(|answering| answering.join().expect("the answers do not panic")).transpose();
+        let told: Result<Vec<()>, Failure> =
+            telling.into_iter().map(|telling| telling.join().expect("the feed does not panic")).collect();
+        (projected, told, answered)
     });
     let projected = projected?;
     told?;
-    let model = model.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Some(taken) = answered.map_err(intake::ended)? {
+        eprintln!("{}", asked_words(&taken));
+    }
+    let [live] = lives;
+    let model = live.into_model();
     let CommitNo(commit) = model.cursor().number;
     let applied = match projected.applied {
         0 => "0 commits applied".to_owned(),
@@ -407,42 +413,47 @@ fn wait_for_another(
 const GENERATION_LOOK: Duration = Duration::from_secs(1);
 
 /// Counts the open exceptions of a model now and then, until the end.
-fn count_exceptions(board: &Board, model: &Mutex<ReadModel>, over: &Stop) {
+fn count_exceptions(board: &Board, live: &Live, over: &Stop) {
     loop {
-        board.count_exceptions(&lock(model));
+        board.count_exceptions(&live.read());
         if over.wait(Duration::from_secs(1)) {
             return;
         }
     }
 }
 
+/// What became of questions.
+fn asked_words(taken: &TakenIn) -> String {
+    format!("{} questions answered, {} more told to come again", taken.requests, taken.busy)
+}
+
 /// Tells what changes in a model, and at last all that has changed.
-fn tell(
-    mut feeder: Feeder,
-    model: &Mutex<ReadModel>,
-    hashes: &Mutex<VecDeque<(u64, CommitHash)>>,
-    board: &Board,
-    over: &Stop,
-) -> Result<(), Failure> {
-    let hash_of = |commit: CommitNo| lock(hashes).iter().find(|(number, _)| *number == commit.0).map(|(_, hash)| *hash);
+fn tell(mut feeder: Feeder, live: &Live, hash_of: feed::HashOf<'_>, board: &Board, over: &Stop) -> Result<(), Failure> {
+    let mut seen = 0;
     loop {
         let is_last = over.is_told();
-        let due = feeder.due(&lock(model), &hash_of);
+        let looked = Instant::now();
+        let due = feeder.due(live, hash_of);
+        // What is looked at all at once is not looked at all the time: others want the model, too.
+        let rest = if feeder.kind().is_by_batch() || is_last { Duration::ZERO } else { looked.elapsed() };
         let told = match due {
             Ok(None) => Ok(false),
             Ok(Some(due)) => board.timed(feeder.name(), || feeder.tell(due)).map(|()| true),
             Err(trouble) => Err(trouble),
         };
         match feed::troubled(told)? {
-            true => {}
+            true => drop(over.wait(rest.min(REST_MAX))),
             false if is_last => return Ok(()),
-            false => drop(over.wait(FEED_LOOK)),
+            false => seen = live.moved().beyond(seen, FEED_LOOK),
         }
     }
 }
 
-/// How often the feed looks for changes.
-const FEED_LOOK: Duration = Duration::from_millis(20);
+/// Longer than this no feed rests.
+const REST_MAX: Duration = Duration::from_secs(5);
+
+/// How often the feed looks for changes, whatever has moved.
+const FEED_LOOK: Duration = Duration::from_millis(100);
 
 /// The ledger that is meant: the only one that has a stream on the server, if none is named.
 fn ledger(bus: &Bus, named: Option<&str>) -> Result<LedgerId, Failure> {

@@ -13,6 +13,7 @@ mod received;
 mod scope;
 mod settlements;
 mod store;
+mod touched;
 mod trace;
 
 pub use content::{Content, Grade};
@@ -25,4 +26,5 @@ pub use question::{Borrow, NothingBorrowed, Question};
 pub use scope::{Scope, ScopeRow, Spot, scope};
 pub use settlements::KEPT_BYTES;
 pub use store::{Doubt, OpenError, SaveError};
+pub use touched::Dependents;
 pub use trace::{Direction, Edge, Point, Reached, Tier, Trace, trace};

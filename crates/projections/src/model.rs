@@ -3,10 +3,11 @@
 mod load;
 mod save;
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Mutex;
 
-use lotline_domain::book::{Book, Bounds};
+use lotline_domain::book::{Book, Bounds, Touched};
 use lotline_domain::command::Recorded;
 use lotline_domain::effect::Effect;
 use lotline_domain::settle::MasterData;
@@ -141,7 +142,14 @@ pub struct ReadModel {
     doubt: Option<Doubt>,
     unsaved_commits: u64,
     unsaved_events: u64,
+    /// What the last commits touched that were applied since it was opened, in order.
+    recent: VecDeque<(CommitNo, Touched)>,
 }
+
+/// What so many commits touched is remembered.
+const RECENT: usize = 256;
+/// What touched more than this counts as touching everything: to look it up would not be quicker.
+const RECENT_SIZE: usize = 8_192;
 
 impl ReadModel {
     /// A read model that is kept nowhere.
@@ -158,6 +166,7 @@ impl ReadModel {
             doubt: None,
             unsaved_commits: 0,
             unsaved_events: 0,
+            recent: VecDeque::new(),
         }
     }
 
@@ -281,6 +290,12 @@ impl ReadModel {
     fn applied(&mut self, commit: CommitMeta, events: usize) {
         let touched = self.book.take_touched();
         self.changes.note(&self.book, &touched, commit.number);
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        let size = touched.batches.len() + touched.stations.len() + touched.places.len() + touched.runs.len();
+        let touched = if size > RECENT_SIZE { Touched { everything: true, ..Touched::default() } } else { touched };
+        self.recent.push_back((commit.number, touched));
         self.recorded.push(commit.recorded_at.0.0);
         self.cursor = Cursor { ledger: self.cursor.ledger, number: commit.number, hash: commit.hash };
         self.unsaved_commits += 1;
@@ -357,6 +372,21 @@ impl ReadModel {
     pub fn question(&self, bounds: Bounds) -> Question<'_> {
         let bounds = Bounds { known: bounds.known.min(self.cursor.number), ..bounds };
         Question::lent(&self.book, bounds, &self.master_data(bounds.known), self)
+    }
+
+    /// What the commits behind one and up to another touched; `None` where not all of them are remembered.
+    pub(crate) fn touched_between(&self, since: CommitNo, until: CommitNo) -> Option<Vec<&Touched>> {
+        let first = self.recent.front().map_or(self.cursor.number.0 + 1, |(number, _)| number.0);
+        if since >= until {
+            return Some(Vec::new());
+        }
+        let range = self.recent.iter().filter(|(number, _)| *number > since && *number <= until);
+        (first <= since.0 + 1).then(|| range.map(|(_, touched)| touched).collect())
+    }
+
+    /// The last commit that changed any master data; 0 when none did.
+    pub fn master_changed(&self) -> CommitNo {
+        self.changes.last(Changed::Master)
     }
 
     pub(crate) fn changes(&self) -> &Changes {

@@ -16,7 +16,7 @@ use crate::question::Borrow;
 
 mod sources;
 
-pub(crate) use self::sources::{Sources, Tree};
+pub(crate) use self::sources::{Sources, Tree, bare_codes};
 
 /// Room for kept settlements when nothing else is said.
 pub const KEPT_BYTES: usize = 256 << 20;

@@ -7,6 +7,7 @@
 mod parts;
 mod query;
 mod submit;
+mod unanswered;
 
 pub use parts::{Amount, Asked, Batch, Finality, Run, Said, SaidKind, commit, instant, instant_of_micros, time};
 pub use query::{
@@ -15,5 +16,6 @@ pub use query::{
     TraceHub, TraceNode, Verified,
 };
 pub use submit::{First, Outcome, Receipt, Refusal, Rejection, Rule};
+pub use unanswered::{Reason, Unanswered};
 
 pub(crate) use query::{answer_schemas, schema_of};

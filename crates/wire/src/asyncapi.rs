@@ -51,7 +51,7 @@ const REPLY_TO: Header = header(
 const ANSWER: [Header; 5] = [
     header(
         channel::ANSWER,
-        "What came of it in a word: recorded, duplicate, rejected, conflict, refused, failed or busy.",
+        "What came of it in a word: recorded, duplicate, rejected, conflict, refused, failed or busy; of a question answered, nothing, refused, failed or busy.",
     ),
     header(channel::ANSWER_BODY, "Of an error: the answer, which is the body otherwise."),
     number(channel::RETRY_AFTER, "The same message may be sent again after so many milliseconds."),
@@ -83,17 +83,26 @@ const VALUE: [Header; 2] = [
     header("KV-Operation", "DEL: nothing is there any more."),
 ];
 
+const QUESTION: [Header; 1] = [header(channel::LEDGER, "The ledger that is meant; another one's is refused.")];
+
+const PARTS: [Header; 1] = [header(
+    channel::PART,
+    "Of an answer in several messages, which only come where the question says `parts`: its number, from 1, and how many there are: 2/5. Their bodies, one behind the other, are the answer.",
+)];
+
 const COMMIT: [Header; 2] = [
     header("Nats-Msg-Id", "The commit's hash, hexadecimal."),
     number("Nats-Expected-Last-Sequence", "The commit's number less one: its sequence in the stream is its number."),
 ];
 
 /// What each code of an error means.
-const CODES: [(u16, &str); 9] = [
+const CODES: [(u16, &str); 11] = [
+    (code::SEVERAL, "what is asked for fits several batches; the answer lists them"),
     (code::UNREADABLE, "unreadable: mend the message"),
     (code::OTHER_SOURCE, "it names another source than its subject does"),
+    (code::UNKNOWN, "nothing is recorded of what is asked for"),
     (code::CONFLICT, "its id was used before with other content; the first use stands"),
-    (code::TOO_LARGE, "too large: split it"),
+    (code::TOO_LARGE, "too large: split it; of a question, the answer is: ask for less, or for parts"),
     (code::CONTENT_TYPE, "a content type that is not understood"),
     (code::OTHER_LEDGER, "it is for another ledger"),
     (code::BUSY, "too many wait; nothing was recorded; send it again later"),
@@ -153,20 +162,16 @@ fn address(channel: &str, says: &str, names: &[(&str, &str)], messages: &[&str],
 fn channels() -> Value {
     let (ledger, source) = ("{ledger}", "{source}");
     let generation = ("generation", "Which stream of the ledger: a stream that differed was kept, and the next begun.");
-    let item = ("item", "The item as a token; `_` where only a code is known.");
-    let place = ("place", "The very place as a token: a container, say, not where it stands.");
-    let key = (
-        "key",
-        "ITEM.CODE.ISSUER.GENERATION.PLACE, each a token, and `.share` behind it for what a mix model says of a vessel.",
-    );
     let letters = json!({ "stream": channel::dead_stream(ledger), "retention": "limits", "discard": "new" });
-    let bucket = format!("KV_{}", channel::on_hand_bucket(ledger));
-    json!({
+    let mut channels = json!({
         "submit": address(&channel::submit_subject(ledger, source),
             "Requests. Each is answered when its commit is durable; one without an answer promises nothing. A NATS service: $SRV.PING, $SRV.INFO and $SRV.STATS find and measure it.",
             &[LEDGER, SOURCE], &["command"], Value::Null),
         "answers": { "address": null, "description": "The reply subject of a request, or where Lotline-Reply-To asks for it.",
             "messages": { "answer": { "$ref": "#/components/messages/answer" } } },
+        "told": { "address": null, "description": "The reply subject of a question.",
+            "messages": questions().map(|kind| (format!("{kind}-answer"), json!({ "$ref": format!("#/components/messages/{kind}-answer") })))
+                .collect::<Map<String, Value>>() },
         "queue": address(&channel::queue_subject(ledger, source),
             "Messages that the server keeps until their commit is durable. A full queue refuses.",
             &[LEDGER, SOURCE], &["queued"],
@@ -180,39 +185,127 @@ fn channels() -> Value {
             "The ledger, byte for byte: one commit is one message, and its sequence is its number.",
             &[LEDGER, generation], &["commit"],
             json!({ "stream": channel::commits_stream(ledger, "{generation}"), "retention": "limits", "discard": "new", "denyDelete": true, "denyPurge": true })),
-        "onHandChanges": address(&channel::on_hand_changes_subject(ledger, "{item}", "{place}"),
-            "How what is on hand changed, in order, without gap or repeat.",
-            &[LEDGER, item, place], &["onHandChange"],
-            json!({ "stream": channel::on_hand_changes_stream(ledger), "retention": "limits", "discard": "new", "denyDelete": true })),
-        "onHand": address(&format!("$KV.{}.{{key}}", channel::on_hand_bucket(ledger)),
-            "What is on hand. Read it, then apply the changes beyond the commit that each value is as of.",
-            &[LEDGER, key], &["onHandValue"], json!({ "stream": bucket, "bucket": channel::on_hand_bucket(ledger) })),
-        "onHandAsOf": address(&format!("$KV.{}.{}", channel::on_hand_bucket(ledger), channel::AS_OF_KEY),
+    });
+    for kind in questions() {
+        let says = "Questions, answered by whoever knows: `serve`, and projectors. A NATS service, lotline-ask; who answers one kind shares its questions.";
+        channels[format!("ask-{kind}")] =
+            address(&channel::ask_subject(ledger, kind), says, &[LEDGER], &[&format!("ask-{kind}")], Value::Null);
+    }
+    for feed in &FEEDS {
+        let (name, bucket) = (feed.name, channel::feed_bucket(ledger, feed.name));
+        let kept = json!({ "stream": format!("KV_{bucket}"), "bucket": bucket });
+        let [first, second, third] = feed.tokens;
+        let tokens = [first, second, third].map(|(token, _)| format!("{{{token}}}"));
+        let key = ("key", feed.key);
+        channels[format!("{name}-changes")] = address(
+            &channel::feed_subject(ledger, name, [&tokens[0], &tokens[1], &tokens[2]]),
+            &format!("How {} changed, in order, without gap or repeat.", feed.says),
+            &[LEDGER, first, second, third],
+            &[&format!("{name}-change")],
+            json!({ "stream": channel::feed_stream(ledger, name), "retention": "limits", "discard": "new", "denyDelete": true }),
+        );
+        channels[name] = address(
+            &format!("$KV.{bucket}.{{key}}"),
+            &format!(
+                "What is now: {}. Read it, then apply the changes beyond the commit that each value is as of.",
+                feed.says
+            ),
+            &[LEDGER, key],
+            &[&format!("{name}-value")],
+            kept.clone(),
+        );
+        channels[format!("{name}-as-of")] = address(
+            &format!("$KV.{bucket}.{}", channel::AS_OF_KEY),
             "Up to which change all values of the bucket are: read it first, and follow the changes behind it.",
-            &[LEDGER], &["asOf"], json!({ "stream": bucket, "bucket": channel::on_hand_bucket(ledger) })),
-    })
+            &[LEDGER],
+            &["asOf"],
+            kept,
+        );
+    }
+    channels
 }
+
+/// The kinds of questions.
+fn questions() -> impl Iterator<Item = &'static str> {
+    crate::question::question_schemas().into_iter().map(|(kind, _)| kind)
+}
+
+/// A feed of a read model.
+struct Feed {
+    name: &'static str,
+    says: &'static str,
+    tokens: [(&'static str, &'static str); 3],
+    key: &'static str,
+    row: &'static str,
+}
+
+const SITE: (&str, &str) = (
+    "site",
+    "The top of the tree of places that the place lies in, as a token; for goods in a container where that stands. `_` where it lies in none: on its way, unplaced. What goes to another site is gone from one and new at the other.",
+);
+const ITEM: (&str, &str) = ("item", "The item as a token; `_` where only a code is known.");
+const PLACE: (&str, &str) = ("place", "The very place as a token: a container, say, not where it stands.");
+
+const FEEDS: [Feed; 4] = [
+    Feed {
+        name: "on-hand",
+        says: "what is on hand",
+        tokens: [SITE, ITEM, PLACE],
+        key: "SITE.ITEM.CODE.ISSUER.GENERATION.PLACE, each a token, and `.share` behind it for what a mix model says of a vessel.",
+        row: "./answers/on-hand.schema.json#/$defs/OnHandRow",
+    },
+    Feed {
+        name: "status",
+        says: "the state and the holds of what is on hand",
+        tokens: [SITE, ITEM, PLACE],
+        key: "SITE.ITEM.CODE.ISSUER.GENERATION.PLACE, each a token.",
+        row: "./feeds/status-change.schema.json#/$defs/StatusRow",
+    },
+    Feed {
+        name: "edges",
+        says: "what went into runs and vessels, and came out of them",
+        tokens: [("kind", "production, split, merge, repack or vessel."), ITEM, ("way", "in or out.")],
+        key: "KIND.ITEM.CODE.ISSUER.GENERATION.WAY.HUB, each a token; HUB is the vessel, or SOURCE/NAME#GENERATION of the run.",
+        row: "./feeds/edges-change.schema.json#/$defs/EdgeRow",
+    },
+    Feed {
+        name: "exceptions",
+        says: "open discrepancies of the records",
+        tokens: [SITE, ITEM, ("kind", "The kind of discrepancy, in words, as a token.")],
+        key: "SITE.ITEM.KIND.CODE.ISSUER.GENERATION.PLACE.CAUSE, each a token.",
+        row: "./answers/exceptions.schema.json#/$defs/ExceptionRow",
+    },
+];
 
 fn operations() -> Value {
     let operation = |action: &str, channel: &str, says: &str| json!({ "action": action, "channel": { "$ref": format!("#/channels/{channel}") }, "summary": says });
     let mut submit = operation("receive", "submit", "Record a command, and answer.");
     submit["reply"] = json!({ "channel": { "$ref": "#/channels/answers" } });
-    json!({
+    let mut operations = json!({
         "submit": submit,
         "takeFromQueue": operation("receive", "queue", "Record what is queued."),
         "putAside": operation("send", "deadLetters", "Keep what cannot be taken."),
         "settle": operation("send", "settledLetters", "Keep what became of it."),
         "publishCommit": operation("send", "commits", "Publish a commit."),
-        "tellChange": operation("send", "onHandChanges", "Tell a change."),
-        "keepValue": operation("send", "onHand", "Keep the value that is so now."),
-        "keepAsOf": operation("send", "onHandAsOf", "Say up to where the values are."),
-    })
+    });
+    for kind in questions() {
+        let name = format!("ask-{kind}");
+        operations[&name] = operation("receive", &name, "Answer a question.");
+        operations[&name]["reply"] = json!({ "channel": { "$ref": "#/channels/told" } });
+    }
+    for Feed { name, .. } in &FEEDS {
+        operations[format!("tell-{name}-change")] = operation("send", &format!("{name}-changes"), "Tell a change.");
+        operations[format!("keep-{name}")] = operation("send", name, "Keep the value that is so now.");
+        operations[format!("keep-{name}-as-of")] =
+            operation("send", &format!("{name}-as-of"), "Say up to where the values are.");
+    }
+    operations
 }
 
 fn messages() -> Value {
     let json = "application/json";
     let original = json!({ "description": "The body as it came." });
-    json!({
+    let mut messages = json!({
         "command": message("Command", "A command, as a request.", json, headers(&[&COMMAND]), commands()),
         "queued": message("Queued command", "A command in the queue.", json, headers(&[&[MESSAGE_ID, REPLY_TO], &COMMAND]), commands()),
         "answer": message("Answer", "What came of a command; of an EPCIS document one answer per line. Empty with an error.", json,
@@ -223,12 +316,41 @@ fn messages() -> Value {
             headers(&[&LETTER, &SETTLED]), original),
         "commit": message("Commit", "A frame of the ledger; ledger-format.md describes it byte by byte.", "application/octet-stream",
             headers(&[&COMMIT]), json!({ "type": "string", "format": "binary", "maxLength": 900_000 })),
-        "onHandChange": message("Change of what is on hand", "Old and new value, and the events behind it.", json,
-            headers(&[&CHANGE]), file("./feeds/on-hand-change.schema.json")),
-        "onHandValue": message("What is on hand", "A row as `lotline on-hand --json` has it; empty where nothing is there any more.", json,
-            headers(&[&VALUE]), file("./answers/on-hand.schema.json#/$defs/OnHandRow")),
         "asOf": message("As of", "Up to where a bucket is.", json, headers(&[&VALUE]), file("./feeds/as-of.schema.json")),
-    })
+    });
+    for kind in questions() {
+        messages[format!("ask-{kind}")] = message(
+            &format!("Question: {kind}"),
+            "What the command line asks, with the same parameters; an empty body names none.",
+            json,
+            headers(&[&QUESTION]),
+            file(&format!("./queries/{kind}.schema.json")),
+        );
+        messages[format!("{kind}-answer")] = message(
+            &format!("Answer: {kind}"),
+            "The bytes that the command line gives with --json. Empty with an error: why stands in Lotline-Answer-Body, by answers/unanswered.schema.json.",
+            json,
+            headers(&[&ANSWER, &PARTS]),
+            file(&format!("./answers/{kind}.schema.json")),
+        );
+    }
+    for Feed { name, says, row, .. } in &FEEDS {
+        messages[format!("{name}-change")] = message(
+            &format!("Change: {name}"),
+            &format!("How {says} changed: old and new value, and the events behind it."),
+            json,
+            headers(&[&CHANGE]),
+            file(&format!("./feeds/{name}-change.schema.json")),
+        );
+        messages[format!("{name}-value")] = message(
+            &format!("Value: {name}"),
+            &format!("A row of {says}; empty where nothing is there any more."),
+            json,
+            headers(&[&VALUE]),
+            file(row),
+        );
+    }
+    messages
 }
 
 /// The document, as it is checked in.
@@ -264,7 +386,7 @@ mod tests {
     fn every_name_that_is_used_is_in_the_document() {
         let text = document().to_string();
         assert!(names().len() > 15, "{:?}", names());
-        for name in names().into_iter().filter(|name| *name != channel::SERVICE) {
+        for name in names().into_iter().filter(|name| ![channel::SERVICE].contains(name)) {
             assert!(text.contains(name), "{name} is missing");
         }
         let functions = include_str!("channel.rs").lines().filter(|line| line.starts_with("pub fn ")).count();
@@ -277,9 +399,10 @@ mod tests {
             channel::dead_subject("{ledger}", "{source}"),
             channel::settled_subject("{ledger}", "{source}"),
             channel::dead_stream("{ledger}"),
-            channel::on_hand_bucket("{ledger}"),
-            channel::on_hand_changes_stream("{ledger}"),
-            channel::on_hand_changes_subject("{ledger}", "{item}", "{place}"),
+            channel::ask_subject("{ledger}", "trace"),
+            channel::feed_bucket("{ledger}", "status"),
+            channel::feed_stream("{ledger}", "edges"),
+            channel::feed_subject("{ledger}", "on-hand", ["{site}", "{item}", "{place}"]),
         ];
         // The other two are the escape and its way back.
         assert_eq!(told.len() + 2, functions, "a name was added: describe it, and list it here");

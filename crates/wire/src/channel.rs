@@ -9,6 +9,8 @@ use std::fmt::Write;
 
 /// The service by which ordinary NATS tools find the intake (`nats micro info lotline`).
 pub const SERVICE: &str = "lotline";
+/// The service that answers questions.
+pub const ASK_SERVICE: &str = "lotline-ask";
 /// The durable consumer of the queue: there is one, as there is one writer.
 pub const CONSUMER: &str = "handler";
 
@@ -24,6 +26,8 @@ pub const ANSWER: &str = "Lotline-Answer";
 pub const ANSWER_BODY: &str = "Lotline-Answer-Body";
 /// After so many milliseconds the same message may be sent again.
 pub const RETRY_AFTER: &str = "Lotline-Retry-After-Ms";
+/// Of an answer to a question in several messages: its number, from 1, and how many there are: `2/5`.
+pub const PART: &str = "Lotline-Part";
 /// Of a dead letter: why.
 pub const REASON: &str = "Lotline-Reason";
 /// Of a dead letter: the code of why, as of an answer's error.
@@ -56,10 +60,14 @@ pub const AS_OF_KEY: &str = "as-of";
 
 /// Codes of errors, as the header `Nats-Service-Error-Code` has them; those of HTTP mean the same.
 pub mod code {
+    /// What is asked for fits several; the answer lists them.
+    pub const SEVERAL: u16 = 300;
     /// Unreadable; the message has to be mended.
     pub const UNREADABLE: u16 = 400;
     /// It names another source than its subject does.
     pub const OTHER_SOURCE: u16 = 403;
+    /// Nothing is recorded of what is asked for.
+    pub const UNKNOWN: u16 = 404;
     /// Its id was used before with other content.
     pub const CONFLICT: u16 = 409;
     /// Too large; it has to be split.
@@ -135,6 +143,11 @@ pub fn queue_subject(ledger: &str, source: &str) -> String {
     format!("lotline.{ledger}.queue.{source}")
 }
 
+/// Subject of questions of one kind.
+pub fn ask_subject(ledger: &str, kind: &str) -> String {
+    format!("lotline.{ledger}.ask.{kind}")
+}
+
 /// Name of the work-queue stream.
 pub fn queue_stream(ledger: &str) -> String {
     format!("lotline-{ledger}-queue")
@@ -155,19 +168,20 @@ pub fn dead_stream(ledger: &str) -> String {
     format!("lotline-{ledger}-dead-letters")
 }
 
-/// Name of the bucket of what is on hand.
-pub fn on_hand_bucket(ledger: &str) -> String {
-    format!("lotline-{ledger}-on-hand")
+/// Name of the bucket of a feed: `on-hand`, `status`, `edges` or `exceptions`.
+pub fn feed_bucket(ledger: &str, feed: &str) -> String {
+    format!("lotline-{ledger}-{feed}")
 }
 
-/// Name of the stream of changes of what is on hand.
-pub fn on_hand_changes_stream(ledger: &str) -> String {
-    format!("lotline-{ledger}-on-hand-changes")
+/// Name of the stream of a feed's changes.
+pub fn feed_stream(ledger: &str, feed: &str) -> String {
+    format!("lotline-{ledger}-{feed}-changes")
 }
 
-/// Subject of changes of what is on hand, of an item at a place, or of all (`*`). Both are tokens.
-pub fn on_hand_changes_subject(ledger: &str, item: &str, place: &str) -> String {
-    format!("lotline.{ledger}.on-hand.{item}.{place}")
+/// Subject of a feed's changes by three tokens, or by wildcards.
+pub fn feed_subject(ledger: &str, feed: &str, tokens: [&str; 3]) -> String {
+    let [first, second, third] = tokens;
+    format!("lotline.{ledger}.{feed}.{first}.{second}.{third}")
 }
 
 #[cfg(test)]

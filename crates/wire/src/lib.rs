@@ -8,6 +8,7 @@
 //! | [`content`] | whether two commands of one id say the same |
 //! | [`command`] | commands as JSON, one per line; schemas and examples in `schemas/commands/` |
 //! | [`answer`] | answers as JSON; schemas and examples in `schemas/answers/` |
+//! | [`question`] | questions as JSON; schemas and examples in `schemas/queries/` |
 //! | [`feed`] | changes of read models as JSON |
 //! | [`channel`] | names on a NATS server: subjects, streams, headers |
 //!
@@ -41,6 +42,7 @@ pub mod feed;
 pub mod key;
 mod names;
 pub mod payload;
+pub mod question;
 mod schema;
 pub mod seal;
 

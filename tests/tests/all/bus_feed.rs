@@ -1,6 +1,6 @@
-//! The feed of what is on hand: values in a bucket and changes in a stream, without gap or repeat.
+//! Feeds of the read models: values in a bucket and changes in a stream, without gap or repeat.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use lotline_wire::channel::{text_of, token};
@@ -38,13 +38,13 @@ fn sorted(rows: &Rows) -> Vec<Value> {
     rows
 }
 
-fn changes_stream(folder: &Path) -> String {
-    format!("lotline-{}-on-hand-changes", ledger(folder))
+fn changes_stream(folder: &Path, feed: &str) -> String {
+    format!("lotline-{}-{feed}-changes", ledger(folder))
 }
 
 /// The values of the bucket by key, each with the commit that it is as of, and what it says of itself.
-fn bucket(folder: &Path, wire: &mut Wire) -> (Rows, BTreeMap<String, u64>, Value) {
-    let name = format!("lotline-{}-on-hand", ledger(folder));
+fn bucket(folder: &Path, wire: &mut Wire, feed: &str) -> (Rows, BTreeMap<String, u64>, Value) {
+    let name = format!("lotline-{}-{feed}", ledger(folder));
     let prefix = format!("$KV.{name}.");
     let (mut rows, mut as_of, mut marker) = (Rows::new(), BTreeMap::new(), Value::Null);
     for subject in wire.subjects(&format!("KV_{name}")) {
@@ -67,8 +67,8 @@ fn bucket(folder: &Path, wire: &mut Wire) -> (Rows, BTreeMap<String, u64>, Value
 
 /// Reads all changes, and checks that each follows from those before it; what they lead to.
 #[track_caller]
-fn followed(folder: &Path, wire: &mut Wire) -> (Rows, Vec<Value>) {
-    let stream = changes_stream(folder);
+fn followed(folder: &Path, wire: &mut Wire, feed: &str) -> (Rows, Vec<Value>) {
+    let stream = changes_stream(folder, feed);
     let (count, last) = wire.count(&stream);
     assert_eq!(count, last, "none is missing");
     let mut rows = Rows::new();
@@ -101,7 +101,7 @@ fn followed(folder: &Path, wire: &mut Wire) -> (Rows, Vec<Value>) {
     let schema: Value = lotline_wire::schemas()
         .into_iter()
         .find_map(|(path, text)| {
-            (path == "feeds/on-hand-change.schema.json").then(|| serde_json::from_str(&text).ok())?
+            (path == format!("feeds/{feed}-change.schema.json")).then(|| serde_json::from_str(&text).ok())?
         })
         .expect("a schema");
     let validator = jsonschema::validator_for(&schema).expect("a schema");
@@ -111,10 +111,10 @@ fn followed(folder: &Path, wire: &mut Wire) -> (Rows, Vec<Value>) {
 }
 
 /// Waits until the bucket is as of a commit that has changes.
-fn reached(folder: &Path, wire: &mut Wire, commit: u64) {
+fn reached(folder: &Path, wire: &mut Wire, feed: &str, commit: u64) {
     until("the feed has come there", || {
-        let stream = format!("KV_lotline-{}-on-hand", ledger(folder));
-        let subject = format!("$KV.lotline-{}-on-hand.as-of", ledger(folder));
+        let stream = format!("KV_lotline-{}-{feed}", ledger(folder));
+        let subject = format!("$KV.lotline-{}-{feed}.as-of", ledger(folder));
         if !wire.streams().contains(&stream) || wire.subjects(&stream).is_empty() {
             return None;
         }
@@ -127,12 +127,19 @@ fn reached(folder: &Path, wire: &mut Wire, commit: u64) {
 /// Bucket, changes and command line say the same.
 #[track_caller]
 fn agree(folder: &Path, wire: &mut Wire) -> Vec<Value> {
-    let (values, _, marker) = bucket(folder, wire);
-    let (rows, changes) = followed(folder, wire);
-    assert_eq!(values, rows, "what the changes lead to is in the bucket");
+    let (values, changes) = told(folder, wire, "on-hand");
     assert_eq!(sorted(&values), on_hand(folder));
-    assert_eq!(marker["sequence"], json!(changes.len()));
     changes
+}
+
+/// What a feed has told; its bucket and its changes say the same.
+#[track_caller]
+fn told(folder: &Path, wire: &mut Wire, feed: &str) -> (Rows, Vec<Value>) {
+    let (values, _, marker) = bucket(folder, wire, feed);
+    let (rows, changes) = followed(folder, wire, feed);
+    assert_eq!(values, rows, "what the changes lead to is in the bucket");
+    assert_eq!(marker["sequence"], json!(changes.len()));
+    (values, changes)
 }
 
 #[test]
@@ -158,8 +165,127 @@ fn a_dairy_of_two_weeks_is_told_whole_from_its_stream() {
     assert!(changes.iter().any(|change| change["new"].is_null()), "what is gone is told, too");
     assert!(changes.iter().any(|change| change["new"]["holds"].is_array()), "so are holds");
 
-    let said = run(folder, &["projector", "recall", "--feed", "--nats", &url, "--dir", "beside"]);
-    assert_eq!(said.code, 2, "{said:?}");
+    // Status follows from the same rows, and nothing is told twice of it where only a quantity is another.
+    let (values, told_of_status) = told(folder, &mut wire, "status");
+    assert_eq!(sorted(&values), statuses(folder));
+    assert!(told_of_status.len() < changes.len(), "{} of {}", told_of_status.len(), changes.len());
+    let held = |row: &Value| row["holds"].is_array();
+    assert!(told_of_status.iter().any(|change| !held(&change["old"]) && held(&change["new"])), "holds begin");
+    let sites: BTreeSet<&str> = values.keys().filter_map(|key| key.split('.').next()).collect();
+    assert_eq!(sites, BTreeSet::from(["_", "tarnbrook-dairy"]), "one site, and what is on its way");
+}
+
+/// What the command line says of the states of what is on hand, shares of vessels aside.
+#[track_caller]
+fn statuses(folder: &Path) -> Vec<Value> {
+    let mut rows = on_hand(folder);
+    rows.retain(|row| row["by_model"] != json!(true));
+    for row in rows.iter_mut().filter_map(Value::as_object_mut) {
+        for field in ["quantity", "unknown", "assumed"] {
+            row.remove(field);
+        }
+    }
+    rows.sort_by_key(ToString::to_string);
+    rows
+}
+
+#[test]
+fn edges_and_exceptions_of_a_dairy_are_told_from_their_own_models() {
+    let Some(server) = Server::start() else { return };
+    let folder = tempdir().expect("a folder");
+    let folder = folder.path();
+    let said = run(folder, &["demo", "--seed", "7", "--days", "14", "--dir", "plant"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    let url = server.url();
+    publish(folder, "plant", &url);
+    let mut wire = Wire::connect(&url);
+    let head = commits(folder, "plant");
+    for until in (1..head).step_by(30).chain([head, head]) {
+        for kind in ["genealogy", "recall"] {
+            let arguments =
+                ["projector", kind, "--feed", "--nats", &url, "--dir", "beside", "--until", &until.to_string()];
+            let said = run(folder, &arguments);
+            assert_eq!(said.code, 0, "{said:?}");
+        }
+    }
+    let (exceptions, changes) = told(folder, &mut wire, "exceptions");
+    let said = run(folder, &["exceptions", "--dir", "plant", "--json"]).json();
+    let open = |row: &&Value| row["state"] == "open";
+    let mut expected: Vec<Value> =
+        said["rows"].as_array().expect("rows").iter().filter(open).cloned().map(timeless).collect();
+    expected.sort_by_key(ToString::to_string);
+    assert_eq!(sorted(&exceptions), expected);
+    assert!(changes.iter().any(|change| change["new"].is_null()), "what is settled is told, too");
+    let negative = format!("lotline.{}.exceptions.tarnbrook-dairy.brook-young.negative", ledger(folder));
+    assert!(wire.subjects(&changes_stream(folder, "exceptions")).contains(&negative));
+
+    // What went into the runs behind a cheese and came out of them, as the trace has it.
+    let (edges, _) = told(folder, &mut wire, "edges");
+    let said = run(folder, &["trace", "brook-young/A26064-C6", "--back", "--dir", "plant", "--json"]).json();
+    let mut legs = 0;
+    for edge in said["edges"].as_array().expect("edges").iter().filter(|edge| edge["run"].is_object()) {
+        let way = if edge["to"]["kind"] == "run" { "in" } else { "out" };
+        let same =
+            |row: &&Value| (&row["batch"], &row["run"], &row["way"]) == (&edge["batch"], &edge["run"], &json!(way));
+        let found: Vec<&Value> = edges.values().filter(same).collect();
+        let [row] = found[..] else { panic!("{edge} is told once: {found:?}") };
+        assert_eq!(row["tier"], "certain", "{row}");
+        assert!(row["events"].as_array().is_some_and(|events| events.contains(&edge["event"])), "{row} {edge}");
+        legs += 1;
+    }
+    assert!(legs > 3, "{legs}");
+    for kind in ["production", "vessel", "split"] {
+        let of_kind = edges.values().filter(|row| row["kind"] == kind);
+        assert!(of_kind.count() > 0 || kind == "split", "{kind}");
+    }
+}
+
+#[test]
+fn what_goes_to_another_site_is_gone_from_one_and_new_at_the_other() {
+    let Some(server) = Server::start() else { return };
+    let folder = tempdir().expect("a folder");
+    let folder = folder.path();
+    let _serve = serve(folder, &server, &[]);
+    let mut wire = Wire::connect(&server.url());
+    let to = subject(folder, &mut wire, "erp");
+    let put = |wire: &mut Wire, id: &str, hour: u32, rest: &str| {
+        let line = format!(r#"{{"id":"{id}","source":"erp","occurred_at":"2026-03-01T{hour:02}:00:00Z",{rest}}}"#);
+        let answer = wire.request(&to, &[], line.as_bytes()).json();
+        assert_eq!(answer["answer"], "recorded", "{answer}");
+        answer["receipt"]["commit"].as_u64().expect("a commit")
+    };
+    for (place, parent) in [("east/dock", "east"), ("west/dock", "west"), ("east/dock/1", "east/dock")] {
+        put(
+            &mut wire,
+            &format!("p-{place}"),
+            1,
+            &format!(r#""type":"place_defined","place":"{place}","parent":"{parent}""#),
+        );
+    }
+    let line = r#"{"batch":{"item":"milk","code":"M1"},"quantity":{"value":"10","unit":"KGM"}}"#;
+    put(&mut wire, "r1", 2, &format!(r#""type":"received","lines":[{line}],"from":"farm","to":"east/dock/1""#));
+    put(&mut wire, "k1", 3, &format!(r#""type":"packed","container":"P1","lines":[{line}],"at":"east/dock/1""#));
+    let moved = put(&mut wire, "m1", 4, r#""type":"container_moved","containers":["P1"],"to":"west/dock""#);
+    reached(folder, &mut wire, "on-hand", moved);
+    reached(folder, &mut wire, "status", moved);
+    for feed in ["on-hand", "status"] {
+        let (_, changes) = told(folder, &mut wire, feed);
+        let of_move: Vec<&Value> = changes.iter().filter(|change| change["commit"] == json!(moved)).collect();
+        let [gone, new] = of_move[..] else { panic!("{of_move:?}") };
+        assert_eq!((gone["old"]["place"].as_str(), gone["new"].is_null()), (Some("east/dock/1"), true), "{gone}");
+        assert_eq!((new["new"]["place"].as_str(), new["old"].is_null()), (Some("west/dock"), true), "{new}");
+        assert_eq!((&gone["causes"], &new["causes"]), (&json!(["m1"]), &json!(["m1"])));
+        for site in ["east", "west"] {
+            let subject = format!("lotline.{}.{feed}.{site}.milk.container_3AP1", ledger(folder));
+            assert!(wire.subjects(&changes_stream(folder, feed)).contains(&subject), "{subject}");
+        }
+    }
+    // The tree is another: all that lies in it is at another site.
+    let joined = put(&mut wire, "p-west", 5, r#""type":"place_defined","place":"west","parent":"north""#);
+    reached(folder, &mut wire, "on-hand", joined);
+    let (values, _) = told(folder, &mut wire, "on-hand");
+    assert_eq!(values.keys().collect::<Vec<_>>(), ["north.milk.M1._.1.container_3AP1"]);
+    agree(folder, &mut wire);
 }
 
 #[test]
@@ -180,7 +306,7 @@ fn each_commit_is_told_with_its_cause_and_a_client_joins_snapshot_and_changes() 
         put(&mut wire, &received(&format!("r{number}"), &batch("milk.fresh", code), "100"));
     }
     let commit = put(&mut wire, &ship("s1", &batch("milk.fresh", "M.1"), "40"));
-    reached(folder, &mut wire, commit);
+    reached(folder, &mut wire, "on-hand", commit);
     let changes = agree(folder, &mut wire);
     let one = changes.iter().find(|change| change["commit"] == json!(commit) && change["old"].is_object());
     let one = one.expect("it was there before");
@@ -192,24 +318,25 @@ fn each_commit_is_told_with_its_cause_and_a_client_joins_snapshot_and_changes() 
     for change in &changes {
         let key = change["key"].as_str().expect("a key");
         let parts: Vec<String> = key.split('.').map(|part| text_of(part).expect("a token")).collect();
-        let [item, code, issuer, _, place] = &parts[..] else { panic!("{key}") };
+        let [site, item, code, issuer, _, place] = &parts[..] else { panic!("{key}") };
         let row = if change["new"].is_null() { &change["old"] } else { &change["new"] };
         assert_eq!((json!(item), json!(code)), (row["batch"]["item"].clone(), row["batch"]["code"].clone()));
         assert_eq!((issuer.as_str(), json!(place)), ("", row["place"].clone()));
+        assert_eq!(site, if place == "dock" { "dock" } else { "" }, "what is on its way is at no site");
     }
     // One item at one place, by the subject alone.
-    let of_dock = format!("lotline.{}.on-hand.{}.{}", ledger(folder), token("milk.fresh"), token("dock"));
-    assert!(wire.subjects(&changes_stream(folder)).contains(&of_dock));
+    let of_dock = format!("lotline.{}.on-hand.dock.{}.{}", ledger(folder), token("milk.fresh"), token("dock"));
+    assert!(wire.subjects(&changes_stream(folder, "on-hand")).contains(&of_dock));
 
     // A client: the snapshot, and then only what is beyond it, key by key.
-    let (mut mine, as_of, marker) = bucket(folder, &mut wire);
+    let (mut mine, as_of, marker) = bucket(folder, &mut wire, "on-hand");
     let mut last = 0;
     for number in 0..30 {
         last = put(&mut wire, &received(&format!("more{number}"), &batch("milk.fresh", names[number % 4]), "1"));
     }
-    reached(folder, &mut wire, last);
+    reached(folder, &mut wire, "on-hand", last);
     let from = marker["sequence"].as_u64().expect("a sequence") + 1;
-    let stream = changes_stream(folder);
+    let stream = changes_stream(folder, "on-hand");
     for sequence in from..=wire.count(&stream).1 {
         let change = wire.stored(&stream, &json!({ "seq": sequence })).json();
         let key = change["key"].as_str().expect("a key").to_owned();
@@ -261,11 +388,11 @@ fn killed_and_restarted_projectors_leave_no_gap_and_no_repeat() {
             wire = Wire::connect(&url);
         }
         if round % 2 == 1 {
-            reached(folder, &mut wire, head - 1);
+            reached(folder, &mut wire, "on-hand", head - 1);
         }
     }
     let head = record(1);
-    reached(folder, &mut wire, head);
+    reached(folder, &mut wire, "on-hand", head);
     for projector in pair {
         assert_eq!(projector.interrupt("TERM").code, 0);
     }
@@ -287,7 +414,7 @@ fn a_server_that_lost_everything_is_told_everything_again() {
             let line = received(&format!("r{round}-{number}"), &batch("milk", &format!("M{number}")), "100");
             commit = wire.request(&to, &[], line.as_bytes()).json()["receipt"]["commit"].as_u64().expect("a commit");
         }
-        reached(folder, &mut wire, commit);
+        reached(folder, &mut wire, "on-hand", commit);
         agree(folder, &mut wire);
         if round == 0 {
             server.stop();

@@ -112,7 +112,7 @@ fn ordinary_tools_find_and_measure_the_service() {
     let endpoint = &info["endpoints"][0];
     assert_eq!(endpoint["name"], "submit");
     assert_eq!(endpoint["subject"], format!("lotline.{}.submit.*", ledger(folder)));
-    let ping = wire.ask("$SRV.PING", b"");
+    let ping = wire.ask("$SRV.PING.lotline", b"");
     assert_eq!((ping["name"].as_str(), &ping["id"]), (Some("lotline"), &info["id"]));
     // A request is counted behind its answer.
     let stats = until("both are counted", || {

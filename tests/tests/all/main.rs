@@ -1,5 +1,6 @@
 //! One integration-test binary; one module per subject.
 
+mod bus_ask;
 mod bus_client;
 mod bus_damage;
 mod bus_feed;
@@ -48,6 +49,7 @@ mod projections_feed;
 mod projections_figures;
 mod projections_keep;
 mod projections_settlements;
+mod projections_touched;
 mod scenarios;
 mod verifier_python;
 mod wire_any;

@@ -4,8 +4,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use lotline_wire::answer::{Exceptions, History, OnHand, Outcome, Recall, Trace, Verified};
+use lotline_wire::answer::{
+    ExceptionRow, Exceptions, History, OnHand, OnHandRow, Outcome, Recall, Trace, Unanswered, Verified,
+};
 use lotline_wire::command::{parse_command, print_command};
+use lotline_wire::feed::{AsOf, Change, EdgeRow, StatusRow};
+use lotline_wire::question::{self, AskExceptions, AskHistory, AskOnHand, AskRecall, AskTrace};
 use serde_json::{Value, json};
 
 fn folder(name: &str) -> PathBuf {
@@ -132,7 +136,7 @@ fn again<T: serde::de::DeserializeOwned + serde::Serialize>(text: &str) -> Value
 fn every_answer_has_examples_that_read_and_print_by_their_schema() {
     let schemas = generated("answers");
     let names: Vec<&str> = schemas.keys().map(String::as_str).collect();
-    assert_eq!(names, ["exceptions", "history", "on-hand", "recall", "submit", "trace", "verify"]);
+    assert_eq!(names, ["exceptions", "history", "on-hand", "recall", "submit", "trace", "unanswered", "verify"]);
     for (name, schema) in &schemas {
         let examples: Vec<Value> = serde_json::from_str(&example("answers", name)).expect("a list of examples");
         assert!(!examples.is_empty(), "{name}");
@@ -147,9 +151,78 @@ fn every_answer_has_examples_that_read_and_print_by_their_schema() {
                 "exceptions" => again::<Exceptions>(&text),
                 "history" => again::<History>(&text),
                 "verify" => again::<Verified>(&text),
+                "unanswered" => again::<Unanswered>(&text),
                 other => panic!("no type for {other}"),
             };
             assert_eq!(printed, value, "{name}");
         }
     }
+}
+
+#[test]
+fn every_feed_has_examples_that_read_and_print_by_their_schema() {
+    let schemas = generated("feeds");
+    assert_eq!(schemas.len(), 5);
+    for (name, schema) in &schemas {
+        let examples: Vec<Value> = serde_json::from_str(&example("feeds", name)).expect("a list of examples");
+        assert!(!examples.is_empty(), "{name}");
+        for value in examples {
+            assert_eq!(errors(schema, &value), Vec::<String>::new(), "{name}: {value}");
+            let text = value.to_string();
+            let printed = match name.as_str() {
+                "on-hand-change" => again::<Change<OnHandRow>>(&text),
+                "status-change" => again::<Change<StatusRow>>(&text),
+                "edges-change" => again::<Change<EdgeRow>>(&text),
+                "exceptions-change" => again::<Change<ExceptionRow>>(&text),
+                "as-of" => again::<AsOf>(&text),
+                other => panic!("no type for {other}"),
+            };
+            assert_eq!(printed, value, "{name}");
+        }
+    }
+}
+
+/// Reads a text as a question of a kind, and prints it again.
+fn asked(name: &str, text: &str) -> Result<Value, String> {
+    let text = text.as_bytes();
+    let printed = match name {
+        "trace" => serde_json::to_value(question::read::<AskTrace>(text)?),
+        "on-hand" => serde_json::to_value(question::read::<AskOnHand>(text)?),
+        "recall" => serde_json::to_value(question::read::<AskRecall>(text)?),
+        "history" => serde_json::to_value(question::read::<AskHistory>(text)?),
+        "exceptions" => serde_json::to_value(question::read::<AskExceptions>(text)?),
+        other => panic!("no type for {other}"),
+    };
+    Ok(printed.expect("a question is JSON"))
+}
+
+#[test]
+fn every_question_has_examples_and_schema_and_program_refuse_the_same() {
+    let schemas = generated("queries");
+    assert_eq!(schemas.len(), 5);
+    for (name, schema) in &schemas {
+        let examples: Vec<Value> = serde_json::from_str(&example("queries", name)).expect("a list of examples");
+        assert!(!examples.is_empty(), "{name}");
+        for value in examples {
+            assert_eq!(errors(schema, &value), Vec::<String>::new(), "{name}: {value}");
+            assert_eq!(asked(name, &value.to_string()), Ok(value.clone()), "{name}");
+            for (field, wrong) in [
+                ("depth", json!(3)),
+                ("min_commit", json!(-1)),
+                ("min_commit", json!("seven")),
+                ("wait_ms", json!(30_001)),
+                ("as_known_at", json!([1])),
+                ("as_known_at", json!(-1)),
+                ("as_of", json!(7)),
+                ("parts", json!("yes")),
+            ] {
+                let mut value = value.clone();
+                value[field] = wrong;
+                assert!(asked(name, &value.to_string()).is_err(), "the program accepts {name}: {value}");
+                assert!(!errors(schema, &value).is_empty(), "the schema accepts {name}: {value}");
+            }
+        }
+    }
+    assert_eq!(asked("exceptions", " \n"), Ok(json!({})), "no text asks for everything");
+    assert!(asked("trace", "").is_err_and(|text| text.contains("batch")), "a field is missing");
 }

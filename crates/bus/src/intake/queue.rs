@@ -195,7 +195,7 @@ impl<T: Taker> Intake<'_, T> {
             },
         };
         let (worked, ack) = match &answer.means {
-            Means::Done => (Worked::Recorded, AckKind::Ack),
+            Means::Done | Means::DoneInParts => (Worked::Recorded, AckKind::Ack),
             Means::Stopped { reason } => return Worked::Stopped(reason.clone()),
             Means::Refused { code, reason } | Means::NotNow { code, reason, .. } => {
                 (letter.code, letter.reason) = (*code, reason.clone());

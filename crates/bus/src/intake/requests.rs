@@ -1,4 +1,4 @@
-//! Requests: each is answered on its own, many at once, so that they share commits.
+//! Requests: each is answered on its own, many at once, so that they share commits. Questions are requests, too.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_nats::service::endpoint::Endpoint;
 use async_nats::service::{Request, Service, ServiceExt, error::Error as ServiceError};
 use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
+use futures_util::stream::{FuturesUnordered, SelectAll};
 use lotline_wire::channel::{self, code};
 use tokio::time::{Instant, timeout_at};
 
@@ -19,13 +19,25 @@ const LAST: Duration = Duration::from_secs(1);
 /// A commit of many takes some tens of milliseconds.
 const BUSY_FOR: Duration = Duration::from_millis(100);
 
+/// A service as tools find it.
+pub(crate) struct Offered {
+    pub(crate) name: &'static str,
+    pub(crate) description: &'static str,
+    /// Name and subject of each endpoint. The last token of a request's subject says of what or from whom it is.
+    pub(crate) endpoints: Vec<(&'static str, String)>,
+    /// Who waits for no answer is not heard: there is nothing else to do.
+    pub(crate) only_answers: bool,
+}
+
 impl<T: Taker> Intake<'_, T> {
-    pub(super) async fn requests(&self) -> Result<TakenIn, IntakeError> {
-        let own = channel::submit_subject(&self.ledger, "*");
-        let is_listening =
-            |act, subject: &str| act == Act::Subscribe && (subject == own || subject.starts_with("$SRV."));
-        let mut denial = std::pin::pin!(self.bus.denial("take requests", is_listening));
-        let (service, mut endpoint) = self.offer().await.map_err(|source| {
+    pub(crate) async fn requests(&self, offered: &Offered) -> Result<TakenIn, IntakeError> {
+        let own: Vec<String> = offered.endpoints.iter().map(|(_, subject)| subject.clone()).collect();
+        let is_listening = move |act, subject: &str| {
+            act == Act::Subscribe && (own.iter().any(|own| subject == own) || subject.starts_with("$SRV."))
+        };
+        let doing = if offered.only_answers { "take questions" } else { "take requests" };
+        let mut denial = std::pin::pin!(self.bus.denial(doing, is_listening));
+        let (service, mut endpoint) = self.offer(offered).await.map_err(|source| {
             // Then nothing else is taken either.
             self.stop.now();
             Trouble::Unreachable { doing: "offer a service", source }
@@ -36,12 +48,17 @@ impl<T: Taker> Intake<'_, T> {
         let mut ends: Option<Instant> = None;
         let mut waiting = FuturesUnordered::new();
         let mut denied = None;
+        let counts = self.bus.counts();
+        let (count, count_busy) = match offered.only_answers {
+            true => (&counts.questions, &counts.questions_busy),
+            false => (&counts.requests, &counts.busy),
+        };
         loop {
             tokio::select! {
                 biased;
                 Some(answered) = waiting.next() => {
                     done.requests += 1;
-                    self.bus.counts().requests.one_more();
+                    count.one_more();
                     if let Some(reason) = answered {
                         stopped.get_or_insert(reason);
                         self.stop.now();
@@ -60,10 +77,11 @@ impl<T: Taker> Intake<'_, T> {
                     }
                 }
                 request = next(&mut endpoint, ends) => match request {
+                    Some(request) if offered.only_answers && request.message.reply.is_none() => {}
                     Some(request) if waiting.len() < self.options.waiting => waiting.push(self.answer(request)),
                     Some(request) => {
                         done.busy += 1;
-                        self.bus.counts().busy.one_more();
+                        count_busy.one_more();
                         respond(&request, &busy(waiting.len())).await;
                     }
                     None => break,
@@ -72,7 +90,7 @@ impl<T: Taker> Intake<'_, T> {
         }
         while let Some(answered) = waiting.next().await {
             done.requests += 1;
-            self.bus.counts().requests.one_more();
+            count.one_more();
             stopped = stopped.or(answered);
         }
         match (stopped, denied) {
@@ -82,19 +100,22 @@ impl<T: Taker> Intake<'_, T> {
         }
     }
 
-    async fn offer(&self) -> Result<(Service, Endpoint), async_nats::Error> {
+    async fn offer(&self, offered: &Offered) -> Result<(Service, SelectAll<Endpoint>), async_nats::Error> {
         let about = HashMap::from([("ledger".to_owned(), self.ledger.clone())]);
         let service = self
             .bus
             .client()
             .service_builder()
-            .description("records commands in a Lotline ledger; the last token of the subject is the source")
+            .description(offered.description)
             .metadata(about.clone())
-            .start(channel::SERVICE, &self.options.version)
+            .start(offered.name, &self.options.version)
             .await?;
-        let endpoint = service.endpoint_builder().name("submit").metadata(about);
-        let endpoint = endpoint.add(channel::submit_subject(&self.ledger, "*")).await?;
-        Ok((service, endpoint))
+        let mut endpoints = SelectAll::new();
+        for (name, subject) in &offered.endpoints {
+            let endpoint = service.endpoint_builder().name(*name).metadata(about.clone());
+            endpoints.push(endpoint.add(subject.clone()).await?);
+        }
+        Ok((service, endpoints))
     }
 
     /// Answers a request. Returns why nothing more can be taken, if so.
@@ -110,16 +131,45 @@ impl<T: Taker> Intake<'_, T> {
                 None => self.ask(incoming).await,
             },
         };
-        respond(&request, &answer).await;
+        match answer.means {
+            Means::DoneInParts => self.respond_in_parts(&request, &answer).await,
+            _ => respond(&request, &answer).await,
+        }
         match answer.means {
             Means::Stopped { reason } => Some(reason),
             _ => None,
         }
     }
+
+    /// Sends an answer in as few messages as it needs. Tools count the last of them.
+    async fn respond_in_parts(&self, request: &Request, answer: &Answer) {
+        let (Some(to), parts) = (&request.message.reply, parts(&answer.body, self.bus.answer_max())) else { return };
+        let of = parts.len();
+        for (at, part) in parts.iter().enumerate() {
+            let mut headers = headers_of(answer);
+            headers.insert(channel::PART, format!("{}/{of}", at + 1).as_str());
+            let body = part.to_vec().into();
+            let sent = if at + 1 < of {
+                let sent = self.bus.client().publish_with_headers(to.clone(), headers, body).await;
+                sent.map_err(|error| error.to_string())
+            } else {
+                request.respond_with_headers(Ok(body), headers).await.map_err(|error| error.to_string())
+            };
+            if let Err(error) = sent {
+                tracing::warn!(%error, subject = %request.message.subject, "an answer could not be sent");
+                return;
+            }
+        }
+    }
+}
+
+/// A body in pieces of at most so many bytes; at least one.
+fn parts(body: &[u8], most: usize) -> Vec<&[u8]> {
+    if body.is_empty() { vec![body] } else { body.chunks(most.max(1)).collect() }
 }
 
 /// The next request, until the service was stopped and nothing comes any more.
-async fn next(endpoint: &mut Endpoint, ends: Option<Instant>) -> Option<Request> {
+async fn next(endpoint: &mut SelectAll<Endpoint>, ends: Option<Instant>) -> Option<Request> {
     match ends {
         None => endpoint.next().await,
         Some(ends) => timeout_at(ends, endpoint.next()).await.ok().flatten(),

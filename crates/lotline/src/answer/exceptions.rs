@@ -15,23 +15,20 @@ use crate::bounds::Within;
 use crate::failure::{Failure, undecodable};
 use crate::print::quantity;
 
-/// Answers it.
-///
-/// # Errors
-/// Where the ledger cannot be read.
-pub fn answer(question: &Question<'_>, within: &Within, reader: &Reader) -> Result<Exceptions, Failure> {
+/// Answers it, with the [`conflicts`] within the same bounds.
+pub fn answer(question: &Question<'_>, within: &Within, conflicts: Vec<ExceptionRow>) -> Exceptions {
     let mut rows: Vec<ExceptionRow> =
-        engine::exceptions(question).iter().map(|found| row(question, found, within)).collect();
-    rows.extend(conflicts(within, reader)?);
+        engine::exceptions(question).iter().map(|found| row(question, found, within.as_of(), within.known())).collect();
+    rows.extend(conflicts);
     rows.sort_by_cached_key(|row| {
         let batch = row.batch.as_ref().map(|batch| batch.0.to_string());
         (row.kind.clone(), row.at.clone(), row.cause.clone(), batch, row.place.clone())
     });
-    Ok(Exceptions { asked: within.asked.clone(), rows, said: within.said.clone() })
+    Exceptions { asked: within.asked.clone(), rows, said: within.said.clone() }
 }
 
 /// A discrepancy in the answer's form.
-pub(crate) fn row(question: &Question<'_>, found: &Exception, within: &Within) -> ExceptionRow {
+pub(crate) fn row(question: &Question<'_>, found: &Exception, as_of: Option<String>, as_known_at: u64) -> ExceptionRow {
     let book = question.book();
     let run = engine::run_of_exception(question, found);
     let of_batch = found.amount.zip(found.batch).map(|(amount, batch)| {
@@ -55,8 +52,8 @@ pub(crate) fn row(question: &Question<'_>, found: &Exception, within: &Within) -
         until: found.until.map(|until| instant(Instant(until))),
         amount,
         state: if found.until.is_some() { ExceptionState::Settled } else { ExceptionState::Open },
-        as_of: within.as_of(),
-        as_known_at: within.known(),
+        as_of,
+        as_known_at,
     }
 }
 
@@ -121,7 +118,10 @@ fn detail(kind: ExceptionKind, batch: Option<&str>, place: Option<&str>, amount:
 const CHUNK: usize = 256;
 
 /// Ids that came again with other content. The read models do not know refusals, so the ledger is read for them.
-fn conflicts(within: &Within, reader: &Reader) -> Result<Vec<ExceptionRow>, Failure> {
+///
+/// # Errors
+/// Where the ledger cannot be read.
+pub fn conflicts(within: &Within, reader: &Reader) -> Result<Vec<ExceptionRow>, Failure> {
     let mut rows = Vec::new();
     let mut frames = reader.frames(lotline_ledger::CommitNumber::new(1));
     loop {

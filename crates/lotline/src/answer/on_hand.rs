@@ -1,11 +1,12 @@
 //! What is where.
 
 use std::collections::HashMap;
+use std::ops::Deref;
 
 use lotline_domain::book::{BatchIx, Book, Deed, FactIx, PlaceIx, PlaceKind};
 use lotline_domain::id::{BatchRef, Place};
 use lotline_domain::time::CommitNo;
-use lotline_projections::{self as engine, Question};
+use lotline_projections::{self as engine, Question, ReadModel};
 use lotline_wire::answer::{Amount, Held, OnHand, OnHandRow};
 
 use super::recall::content;
@@ -25,29 +26,83 @@ pub struct Filter {
 
 /// Answers it.
 pub fn answer(question: &Question<'_>, within: &Within, filter: &Filter) -> OnHand {
-    let book = question.book();
-    let mut found = match filter.batch {
-        Some(batch) => engine::slices_of(question, question.settler().resolve(batch)),
-        None => engine::on_hand(question),
-    };
-    if let Some(item) = &filter.item {
-        found.retain(|row| matches!(book.batch(row.batch), BatchRef::Known(id) if id.item.as_str() == item));
+    let mut gathered = Gathered::default();
+    gathered.gather(question, within, filter, &Gathered::of(question, filter));
+    gathered.finish(question, within, filter)
+}
+
+/// Answers it from a read model that is borrowed for some batches at a time, so that others come in between. What is
+/// known at a commit does not change meanwhile.
+pub fn answer_in_turns<M: Deref<Target = ReadModel>>(lend: impl Fn() -> M, within: &Within, filter: &Filter) -> OnHand {
+    let batches = Gathered::of(&lend().question(within.bounds), filter);
+    let mut gathered = Gathered::default();
+    for some in batches.chunks(AT_ONCE) {
+        gathered.gather(&lend().question(within.bounds), within, filter, some);
     }
-    if let Some(place) = &filter.place {
-        let tree = Tree::at(book, question.bounds().known);
-        let asked = book.find_place(place);
-        found.retain(|row| {
-            asked.is_some_and(|asked| row.slice == asked || row.place.is_some_and(|at| tree.is_in(at, asked)))
-        });
+    gathered.finish(&lend().question(within.bounds), within, filter)
+}
+
+/// For so many batches a read model is borrowed at a time.
+const AT_ONCE: usize = 4_096;
+
+/// Rows that were found, with the names that they are ordered by, and the vessels whose models they follow.
+#[derive(Debug, Default)]
+struct Gathered {
+    rows: Vec<((String, String), OnHandRow)>,
+    vessels: Vec<PlaceIx>,
+}
+
+impl Gathered {
+    /// The batches that may have rows.
+    fn of(question: &Question<'_>, filter: &Filter) -> Vec<BatchIx> {
+        if let Some(batch) = filter.batch {
+            return vec![question.settler().resolve(batch)];
+        }
+        let count = u32::try_from(question.book().batch_count()).expect("fewer than 2^32 batches");
+        (0..count).map(BatchIx).collect()
     }
-    let mut said = within.said.clone();
-    said.extend(filter.batch.and_then(|batch| nothing_known(question, batch, within.known())));
-    said.extend(unknown_quantities(found.iter().filter(|row| row.unknown).map(|row| batch(book, row.batch))));
-    said.extend(mix_models(question, found.iter().filter(|row| row.by_model).map(|row| row.slice)));
-    OnHand {
-        asked: within.asked.clone(),
-        rows: found.iter().map(|found| row(book, found, within.as_of(), within.known())).collect(),
-        said,
+
+    fn gather(&mut self, question: &Question<'_>, within: &Within, filter: &Filter, batches: &[BatchIx]) {
+        let book = question.book();
+        let place =
+            filter.place.as_ref().map(|place| (Tree::at(book, question.bounds().known), book.find_place(place)));
+        let is_there = |row: &engine::OnHand| match &place {
+            None => true,
+            Some((_, None)) => false,
+            Some((tree, Some(asked))) => {
+                row.slice == *asked || row.place.is_some_and(|at| tree.is_in(book, at, *asked))
+            }
+        };
+        let is_meant = |batch: &BatchIx| match (&filter.item, book.batch(*batch)) {
+            (None, _) => true,
+            (Some(item), BatchRef::Known(id)) => id.item.as_str() == item,
+            (Some(_), BatchRef::Code(_)) => false,
+        };
+        for batch in batches.iter().copied().filter(is_meant) {
+            for found in engine::slices_of(question, batch).into_iter().filter(is_there) {
+                // A batch alone is told wherever it is.
+                if found.state == engine::State::AtParty && filter.batch.is_none() {
+                    continue;
+                }
+                if found.by_model {
+                    self.vessels.push(found.slice);
+                }
+                let name = (book.batch(batch).to_string(), book.place(found.slice).to_string());
+                self.rows.push((name, row(book, &found, within.as_of(), within.known())));
+            }
+        }
+    }
+
+    fn finish(mut self, question: &Question<'_>, within: &Within, filter: &Filter) -> OnHand {
+        if filter.batch.is_none() {
+            self.rows.sort_by(|(a, _), (b, _)| a.cmp(b));
+        }
+        let rows: Vec<OnHandRow> = self.rows.into_iter().map(|(_, row)| row).collect();
+        let mut said = within.said.clone();
+        said.extend(filter.batch.and_then(|batch| nothing_known(question, batch, within.known())));
+        said.extend(unknown_quantities(rows.iter().filter(|row| row.unknown).map(|row| row.batch.clone())));
+        said.extend(mix_models(question, self.vessels));
+        OnHand { asked: within.asked.clone(), rows, said }
     }
 }
 
@@ -83,12 +138,15 @@ pub(crate) fn name_of(place: &Place) -> String {
 }
 
 /// The tree of places as known at a commit: the last definition in force counts.
-struct Tree {
+#[derive(Debug)]
+pub(crate) struct Tree {
+    known: CommitNo,
     parents: HashMap<PlaceIx, PlaceIx>,
 }
 
 impl Tree {
-    fn at(book: &Book, known: CommitNo) -> Self {
+    /// Its locations; vessels are looked up when they are asked for.
+    pub(crate) fn at(book: &Book, known: CommitNo) -> Self {
         let order = |fact: FactIx| (book.fact(fact).instant, book.fact(fact).sequence, book.event_id_text(fact));
         let mut last: HashMap<PlaceIx, (FactIx, Option<PlaceIx>)> = HashMap::new();
         for deed in book.master_deeds() {
@@ -102,30 +160,47 @@ impl Tree {
                 *known = (row.fact, *parent);
             }
         }
-        // Vessels stand in the tree, too.
-        let mut parents: HashMap<PlaceIx, PlaceIx> =
-            last.into_iter().filter_map(|(place, (_, parent))| Some((place, parent?))).collect();
-        let places = u32::try_from(book.place_count()).expect("places are numbered in 32 bits");
-        for vessel in (0..places).map(PlaceIx).filter(|place| book.place_kind(*place) == PlaceKind::Vessel) {
-            let stands = book.deeds_of_place(vessel).find_map(|deed| {
-                let row = book.deed_row(deed);
-                match &row.deed {
-                    Deed::Vessel { at, .. } if book.in_force(row.fact, known) => *at,
-                    _ => None,
-                }
-            });
-            parents.extend(stands.map(|at| (vessel, at)));
-        }
-        Self { parents }
+        let parents = last.into_iter().filter_map(|(place, (_, parent))| Some((place, parent?))).collect();
+        Self { known, parents }
     }
 
-    fn is_in(&self, place: PlaceIx, outer: PlaceIx) -> bool {
-        let mut at = Some(place);
+    /// The same locations at another commit, up to which no master data has changed.
+    pub(crate) fn known(&mut self, known: CommitNo) {
+        self.known = known;
+    }
+
+    /// What a place lies in; of a vessel where it stands.
+    fn parent(&self, book: &Book, place: PlaceIx) -> Option<PlaceIx> {
+        if book.place_kind(place) != PlaceKind::Vessel {
+            return self.parents.get(&place).copied();
+        }
+        book.deeds_of_place(place).find_map(|deed| {
+            let row = book.deed_row(deed);
+            match &row.deed {
+                Deed::Vessel { at, .. } if book.in_force(row.fact, self.known) => *at,
+                _ => None,
+            }
+        })
+    }
+
+    /// The location that a place lies in with all others above it; `None` for what lies in none.
+    pub(crate) fn site(&self, book: &Book, place: PlaceIx) -> Option<PlaceIx> {
+        let mut top = place;
         // A tree is not deeper than it has places; a circle ends here.
-        for _ in 0..=self.parents.len() {
+        for _ in 0..=self.parents.len() + 1 {
+            let Some(parent) = self.parent(book, top) else { break };
+            top = parent;
+        }
+        (book.place_kind(top) == PlaceKind::Location).then_some(top)
+    }
+
+    fn is_in(&self, book: &Book, place: PlaceIx, outer: PlaceIx) -> bool {
+        let mut at = Some(place);
+        // A vessel may stand in the deepest place.
+        for _ in 0..=self.parents.len() + 1 {
             match at {
                 Some(place) if place == outer => return true,
-                Some(place) => at = self.parents.get(&place).copied(),
+                Some(place) => at = self.parent(book, place),
                 None => return false,
             }
         }

@@ -464,7 +464,8 @@ impl<'a> Teller<'a> {
 
     fn exception_rows(&self) -> Result<Vec<ExceptionRow>, Failure> {
         let question = self.question(&self.now);
-        Ok(answer::exceptions::answer(&question, &self.now, self.reader)?.rows)
+        let conflicts = answer::exceptions::conflicts(&self.now, self.reader)?;
+        Ok(answer::exceptions::answer(&question, &self.now, conflicts).rows)
     }
 
     fn count(&mut self) -> Result<(), Failure> {

@@ -192,6 +192,8 @@ impl Board {
             );
             describe_counter!("lotline_requests_total", "Requests over NATS that were answered.");
             describe_counter!("lotline_requests_busy_total", "Further requests that were told to come again (429).");
+            describe_counter!("lotline_questions_total", "Questions over NATS that were answered.");
+            describe_counter!("lotline_questions_busy_total", "Further questions that were told to come again (429).");
             describe_counter!("lotline_queue_messages_total", "Messages of the queue that were answered for good.");
             describe_counter!("lotline_queue_redeliveries_total", "Messages of the queue that were delivered again.");
             describe_counter!("lotline_dead_letters_total", "Messages of the queue that became dead letters.");
@@ -387,6 +389,10 @@ impl Board {
             counter!("lotline_queue_messages_total").absolute(tally.queued);
             counter!("lotline_queue_redeliveries_total").absolute(tally.redelivered);
             counter!("lotline_dead_letters_total").absolute(tally.dead);
+        }
+        if self.is(Role::Serve) || self.is(Role::Projector) {
+            counter!("lotline_questions_total").absolute(tally.questions);
+            counter!("lotline_questions_busy_total").absolute(tally.questions_busy);
         }
         if self.is(Role::Projector) {
             counter!("lotline_consumers_recreated_total").absolute(tally.recreated);

@@ -1,24 +1,27 @@
-//! The feed of what is on hand: which rows of the inventory differ between two commits.
+//! Feeds: which rows of a read model differ between two commits.
 //!
 //! A step is computed from the read model alone, which answers for any earlier commit as it did then; so it is the same
 //! whoever computes it, and when.
+
+mod rows;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use lotline_bus::{Bus, Change, Feed, FeedError, Step, Trouble};
-use lotline_domain::book::{BatchIx, Book, Bounds, Deed, EndKind, FactIx, NONE, PlaceIx, PlaceKind};
-use lotline_domain::id::BatchRef;
+use lotline_domain::book::{BatchIx, Book, Bounds, Deed, FactIx, PlaceIx, PlaceKind};
 use lotline_domain::time::CommitNo;
 use lotline_ledger::{CommitHash, CommitNumber, LedgerId};
-use lotline_projections::{Question, ReadModel, State, slices_of};
-use lotline_wire::answer::OnHandRow;
-use lotline_wire::channel::token;
-use lotline_wire::feed::OnHandChange;
+use lotline_projections::{Cursor, Dependents};
+use lotline_wire::feed::Change as Told;
 use rustc_hash::FxHashMap;
 
-use crate::answer::on_hand::row;
+use self::rows::{Row, Rows, rows_of};
+use super::live::Live;
+use crate::answer::on_hand::Tree;
 use crate::failure::{Exit, Failure};
+
+pub use self::rows::FeedKind;
 
 /// Further behind than this, the feed goes to the head in one step.
 const SINGLE_STEPS: u64 = 16;
@@ -28,15 +31,6 @@ const CAUSES_MAX: usize = 16;
 const MOMENT: Duration = Duration::from_millis(20);
 /// After trouble with the server it is left alone for so long: each try may wait seconds for an answer.
 const AGAIN: Duration = Duration::from_secs(1);
-
-/// A row under its key, with what its subject and its causes need.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Kept {
-    row: OnHandRow,
-    slice: PlaceIx,
-}
-
-type Rows = BTreeMap<String, Kept>;
 
 /// Where a feed is.
 enum At {
@@ -53,59 +47,75 @@ pub struct Due {
     told: usize,
     /// It is in the stream whole, and only the bucket lacks some of it.
     only_kept: bool,
-    rows: FxHashMap<BatchIx, Rows>,
+    rows: Found,
 }
+
+/// Rows by batch; those that are looked at all at once are under [`WHOLE`].
+type Found = FxHashMap<BatchIx, Rows>;
+
+const WHOLE: BatchIx = BatchIx(u32::MAX);
 
 /// The hash of a commit, where it is known.
 pub type HashOf<'a> = &'a dyn Fn(CommitNo) -> Option<CommitHash>;
 
 /// Tells what changed.
 pub struct Feeder {
+    kind: FeedKind,
     feed: Feed,
     ledger: LedgerId,
     at: At,
     /// The rows as of where it is.
-    rows: FxHashMap<BatchIx, Rows>,
+    rows: Found,
+    /// What else they follow from.
+    dependents: Dependents,
+    /// The tree of places that was needed last, and from which commit on it is that.
+    tree: Option<(CommitNo, CommitNo, Tree)>,
     /// Not before this moment: the server had trouble.
     again: Option<Instant>,
 }
 
 impl Feeder {
-    /// The feed of a ledger.
+    /// A feed of a ledger.
     ///
     /// # Errors
     /// When the server refuses, or does not answer.
-    pub fn open(bus: &Bus, ledger: LedgerId) -> Result<Self, Failure> {
-        let feed = bus.on_hand_feed(ledger).map_err(super::troubled)?;
-        Ok(Self { feed, ledger, at: At::Unknown, rows: FxHashMap::default(), again: None })
+    pub fn open(bus: &Bus, ledger: LedgerId, kind: FeedKind) -> Result<Self, Failure> {
+        let feed = bus.feed(ledger, kind.word()).map_err(super::troubled)?;
+        let (rows, dependents) = (Found::default(), Dependents::default());
+        Ok(Self { kind, feed, ledger, at: At::Unknown, rows, dependents, tree: None, again: None })
+    }
+
+    /// Which feed.
+    pub fn kind(&self) -> FeedKind {
+        self.kind
     }
 
     /// What it tells of.
     pub fn name(&self) -> &'static str {
-        "on-hand"
+        self.kind.word()
     }
 
     /// What is due; `None` where the feed is as far as the model, or further.
     ///
     /// # Errors
     /// When the server does not tell where the stream ends.
-    pub fn due(&mut self, model: &ReadModel, hash_of: HashOf<'_>) -> Result<Option<Due>, Trouble> {
+    pub fn due(&mut self, live: &Live, hash_of: HashOf<'_>) -> Result<Option<Due>, Trouble> {
         if !self.feed.is_connected() || self.again.is_some_and(|again| Instant::now() < again) {
             return Ok(None);
         }
-        let due = self.look(model, hash_of);
+        let due = self.look(live, hash_of);
         self.again = due.is_err().then(|| Instant::now() + AGAIN);
         due
     }
 
-    fn look(&mut self, model: &ReadModel, hash_of: HashOf<'_>) -> Result<Option<Due>, Trouble> {
-        let head = model.cursor().number;
+    /// The model is borrowed for a while at a time, and never while the server is waited for.
+    fn look(&mut self, live: &Live, hash_of: HashOf<'_>) -> Result<Option<Due>, Trouble> {
         let (at, told, until) = match self.at {
             At::Commit(at) => (at, 0, None),
             At::Unknown => match self.feed.tail()? {
                 None => (CommitNo(0), 0, None),
                 // The model was saved earlier; it will come to it.
-                Some(tail) if tail.commit.get() > head.0 => return Ok(None),
+                Some(tail) if tail.commit.get() > live.commit() => return Ok(None),
                 Some(tail) => {
                     let commit = CommitNo(tail.commit.get());
                     if hash_of(commit).is_some_and(|hash| hash.to_string() != tail.hash) {
@@ -114,7 +124,7 @@ impl Feeder {
                         return Err(Trouble::Unsuitable { stream: self.feed.stream().to_owned(), why });
                     }
                     let at = if tail.is_whole() { commit } else { CommitNo(tail.since.get()) };
-                    if let Some(due) = self.unkept(model, at, hash_of)? {
+                    if let Some(due) = self.unkept(live, at, hash_of)? {
                         return Ok(Some(due));
                     }
                     if tail.is_whole() { (at, 0, None) } else { (at, tail.number, Some((commit, tail.hash))) }
@@ -122,30 +132,36 @@ impl Feeder {
             },
         };
         if matches!(self.at, At::Unknown) {
-            self.rows = rows_at(model, at, all(model.book()));
+            self.dependents = Dependents::default();
+            self.rows = self.rows_at(live, at, &self.all(live));
+            self.rows.retain(|_, rows| !rows.is_empty());
             self.at = At::Commit(at);
         }
+        let Cursor { number: head, hash, .. } = live.read().cursor();
         if at >= head {
             return Ok(None);
         }
         let (until, hash) = until.unwrap_or_else(|| {
             let single = (head.0 - at.0 <= SINGLE_STEPS).then_some(CommitNo(at.0 + 1));
             let known = single.and_then(|next| Some((next, hash_of(next)?.to_string())));
-            known.unwrap_or_else(|| (head, model.cursor().hash.to_string()))
+            known.unwrap_or_else(|| (head, hash.to_string()))
         });
-        let (changes, rows) = self.step(model, &self.rows, at, until);
+        let before = std::mem::take(&mut self.rows);
+        let (changes, rows) = self.step(live, &before, at, until);
+        self.rows = before;
         let step = Step { since: CommitNumber::new(at.0), commit: CommitNumber::new(until.0), hash };
         Ok(Some(Due { step, changes, told, only_kept: false, rows }))
     }
 
     /// What the stream has up to a commit and the bucket has not.
-    fn unkept(&mut self, model: &ReadModel, told: CommitNo, hash_of: HashOf<'_>) -> Result<Option<Due>, Trouble> {
+    fn unkept(&mut self, live: &Live, told: CommitNo, hash_of: HashOf<'_>) -> Result<Option<Due>, Trouble> {
         let kept = CommitNo(self.feed.as_of()?.map_or(0, |as_of| as_of.commit));
         if kept >= told {
             return Ok(None);
         }
-        let before = rows_at(model, kept, all(model.book()));
-        let (changes, rows) = self.step(model, &before, kept, told);
+        self.dependents = Dependents::default();
+        let before = self.rows_at(live, kept, &self.all(live));
+        let (changes, rows) = self.step(live, &before, kept, told);
         let hash = hash_of(told).map(|hash| hash.to_string()).unwrap_or_default();
         let step = Step { since: CommitNumber::new(kept.0), commit: CommitNumber::new(told.0), hash };
         Ok(Some(Due { step, changes, told: 0, only_kept: true, rows }))
@@ -168,8 +184,13 @@ impl Feeder {
                 Ok(())
             }
             Ok(()) => {
-                self.rows.extend(rows);
-                self.rows.retain(|_, rows| !rows.is_empty());
+                for (batch, rows) in rows {
+                    if rows.is_empty() {
+                        self.rows.remove(&batch)
+                    } else {
+                        self.rows.insert(batch, rows)
+                    };
+                }
                 self.at = At::Commit(CommitNo(step.commit.get()));
                 Ok(())
             }
@@ -190,18 +211,12 @@ impl Feeder {
         }
     }
 
-    /// The changes between two commits, in the order of their keys, and the rows of the batches that were looked at.
-    fn step(
-        &self,
-        model: &ReadModel,
-        before: &FxHashMap<BatchIx, Rows>,
-        since: CommitNo,
-        until: CommitNo,
-    ) -> (Vec<Change>, FxHashMap<BatchIx, Rows>) {
-        let book = model.book();
-        let facts = facts_between(book, since, until);
-        let batches = concerned(book, &facts).unwrap_or_else(|| all(book));
-        let mut now = rows_at(model, until, batches.iter().copied());
+    /// The changes between two commits, in the order of their keys, and the rows that were looked at.
+    fn step(&mut self, live: &Live, before: &Found, since: CommitNo, until: CommitNo) -> (Vec<Change>, Found) {
+        let by_batch = self.kind.is_by_batch();
+        let touched = by_batch.then(|| self.dependents.touched(&live.read(), since, until)).flatten();
+        let batches = touched.unwrap_or_else(|| self.all(live));
+        let mut now = self.rows_at(live, until, &batches);
         let mut changed = BTreeMap::new();
         let none = Rows::new();
         for batch in batches {
@@ -209,85 +224,78 @@ impl Feeder {
             let new = now.entry(batch).or_default();
             for key in old.keys().chain(new.keys()) {
                 let (old, new) = (old.get(key), new.get(key));
-                let is_same = old.zip(new).is_some_and(|(old, new)| {
-                    OnHandRow { as_known_at: new.row.as_known_at, ..old.row.clone() } == new.row
-                });
-                if !is_same {
-                    changed.entry(key.clone()).or_insert_with(|| (batch, old.cloned(), new.cloned()));
+                if old.map(|old| &old.row) != new.map(|new| &new.row) {
+                    changed.entry(key.clone()).or_insert_with(|| (old.cloned(), new.cloned()));
                 }
             }
         }
-        let changes = changed.into_iter().map(|(key, (batch, old, new))| {
-            let slice = old.as_ref().or(new.as_ref()).map(|kept| kept.slice).expect("a row on one side");
+        let model = live.read();
+        let book = model.book();
+        let facts = facts_between(book, since, until);
+        let changes = changed.into_iter().map(|(key, (old, new))| {
+            let kept = old.as_ref().or(new.as_ref()).expect("a row on one side");
+            let (tokens, (batch, slice)) = (kept.tokens.clone(), kept.of);
             let (causes, indirect) = causes(book, &facts, batch, slice);
-            let value = new.as_ref().map(|kept| json(&kept.row));
-            let told = OnHandChange {
+            let new = new.map(|kept| kept.row.known(until));
+            let value = new.as_ref().map(json);
+            let told = Told::<Row> {
                 ledger: self.ledger.to_string(),
                 commit: until.0,
                 since: since.0,
                 key: key.clone(),
-                old: old.map(|kept| OnHandRow { as_known_at: since.0, ..kept.row }),
-                new: new.map(|kept| kept.row),
+                old: old.map(|kept| kept.row.known(since)),
+                new,
                 causes,
                 indirect,
             };
-            Change {
-                item: item(&book.batch(batch)),
-                place: book.place(slice).to_string(),
-                key,
-                body: json(&told),
-                value,
-            }
+            Change { tokens, key, body: json(&told), value }
         });
         (changes.collect(), now)
     }
-}
 
-fn json(value: &impl serde::Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("it has text keys only")
-}
-
-fn all(book: &Book) -> Vec<BatchIx> {
-    let count = u32::try_from(book.batch_count()).expect("fewer than 2^32 batches");
-    (0..count).map(BatchIx).collect()
-}
-
-fn rows_at(model: &ReadModel, known: CommitNo, batches: impl IntoIterator<Item = BatchIx>) -> FxHashMap<BatchIx, Rows> {
-    let question = model.question(Bounds::known(known));
-    batches.into_iter().map(|batch| (batch, rows_of(&question, batch, known))).collect()
-}
-
-/// The rows of a batch inside the walls and on its way.
-fn rows_of(question: &Question<'_>, batch: BatchIx, known: CommitNo) -> Rows {
-    let book = question.book();
-    let found = slices_of(question, batch).into_iter().filter(|found| found.state != State::AtParty);
-    let rows = found.map(|found| {
-        let mut key = key(&book.batch(batch), &book.place(found.slice).to_string());
-        if found.by_model {
-            key.push_str(".share");
+    fn all(&self, live: &Live) -> Vec<BatchIx> {
+        if !self.kind.is_by_batch() {
+            return vec![WHOLE];
         }
-        (key, Kept { row: row(book, &found, None, known.0), slice: found.slice })
-    });
-    rows.collect()
-}
+        let count = u32::try_from(live.read().book().batch_count()).expect("fewer than 2^32 batches");
+        (0..count).map(BatchIx).collect()
+    }
 
-fn item(batch: &BatchRef) -> String {
-    match batch {
-        BatchRef::Known(id) => id.item.to_string(),
-        BatchRef::Code(_) => String::new(),
+    /// Rows as known at a commit. The past does not change, so the model may go on between some of them and others.
+    fn rows_at(&mut self, live: &Live, known: CommitNo, batches: &[BatchIx]) -> Found {
+        if !self.kind.is_by_batch() {
+            live.settle_all(Bounds::known(known));
+        }
+        let mut rows = Found::default();
+        for some in batches.chunks(AT_ONCE) {
+            let model = live.read();
+            let question = model.question(Bounds::known(known));
+            let changed = model.master_changed();
+            // The tree of a commit holds until master data changes.
+            let mut tree = match self.tree.take() {
+                Some((from, to, tree)) if known >= from && (known <= to || from >= changed) => {
+                    (from, to.max(known), tree)
+                }
+                _ => (known, known, Tree::at(model.book(), known)),
+            };
+            tree.2.known(known);
+            for &batch in some {
+                if batch != WHOLE {
+                    self.dependents.note(&question, batch);
+                }
+                rows.insert(batch, rows_of(self.kind, &question, &tree.2, batch));
+            }
+            self.tree = Some(tree);
+        }
+        rows
     }
 }
 
-/// `ITEM.CODE.ISSUER.GENERATION.PLACE`, each a token.
-fn key(batch: &BatchRef, place: &str) -> String {
-    let (item, code, issuer, generation) = match batch {
-        BatchRef::Known(id) => {
-            let issuer = id.issuer.as_ref().map_or("", |issuer| issuer.as_str());
-            (id.item.as_str(), id.code.as_str(), issuer, id.generation.0.to_string())
-        }
-        BatchRef::Code(code) => ("", code.as_str(), "", String::new()),
-    };
-    [item, code, issuer, &generation, place].map(token).join(".")
+/// For so many batches a model is borrowed at a time.
+const AT_ONCE: usize = 4_096;
+
+fn json(value: &impl serde::Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("it has text keys only")
 }
 
 /// The facts of the commits behind one and up to another.
@@ -302,49 +310,14 @@ fn facts_between(book: &Book, since: CommitNo, until: CommitNo) -> Vec<FactIx> {
     facts
 }
 
-/// The batches whose rows may differ by these facts, where they are these facts' own alone. A container that moved, a
-/// vessel, a correction, a hold or master data may concern any other: then `None`.
-fn concerned(book: &Book, facts: &[FactIx]) -> Option<Vec<BatchIx>> {
-    if book.has_pseudo() || !book.hold_deeds().is_empty() {
-        return None;
-    }
-    let mut batches = Vec::new();
-    for fact in facts {
-        let is_plain = |deed: &Deed| matches!(deed, Deed::Mention { .. } | Deed::Count { .. } | Deed::Run { .. });
-        // One that is corrected already wakes up its correction.
-        let is_own = book.fact(*fact).target == NONE && book.in_force(*fact, book.head());
-        if !is_own || !book.deeds_of_fact(*fact).all(is_plain) {
-            return None;
-        }
-        for deed in book.deeds_of_fact(*fact) {
-            if let Deed::Mention { batch } | Deed::Count { batch, .. } = deed {
-                batches.push(*batch);
-            }
-        }
-        for flow in book.flows_of_fact(*fact) {
-            let is_mixed = |end: EndKind| {
-                matches!(end, EndKind::Place(place)
-                    if matches!(book.place_kind(place), PlaceKind::Vessel | PlaceKind::Container | PlaceKind::Transit))
-            };
-            if flow.packs || is_mixed(flow.from.kind()) || is_mixed(flow.to.kind()) {
-                return None;
-            }
-            batches.push(flow.batch);
-        }
-    }
-    batches.sort_unstable();
-    batches.dedup();
-    Some(batches)
-}
-
 /// The events behind a change, and whether none of them names the batch or where it is.
-fn causes(book: &Book, facts: &[FactIx], batch: BatchIx, slice: PlaceIx) -> (Vec<String>, bool) {
+fn causes(book: &Book, facts: &[FactIx], batch: Option<BatchIx>, slice: Option<PlaceIx>) -> (Vec<String>, bool) {
     let names_it = |fact: &&FactIx| {
-        let is_placed = |place: PlaceIx| place == slice && book.place_kind(slice) != PlaceKind::Location;
-        book.flows_of_fact(**fact).any(|flow| flow.batch == batch)
+        let is_placed = |place: PlaceIx| slice == Some(place) && book.place_kind(place) != PlaceKind::Location;
+        book.flows_of_fact(**fact).any(|flow| Some(flow.batch) == batch)
             || book.deeds_of_fact(**fact).any(|deed| match deed {
                 Deed::Mention { batch: named } | Deed::Count { batch: named, .. } | Deed::Hold { batch: named, .. } => {
-                    *named == batch
+                    Some(*named) == batch
                 }
                 Deed::Move { container: place, .. } | Deed::Empty { place, .. } => is_placed(*place),
                 _ => false,

@@ -227,10 +227,10 @@ fn of_end(error: &SubmitError) -> Answer {
 /// Of a document: one answer per line, and the worst of them decides.
 fn of_document(outcomes: &[Outcome]) -> Answer {
     let lines: Vec<u8> = outcomes.iter().flat_map(|outcome| [json(outcome), b"\n".to_vec()].concat()).collect();
-    let refused = outcomes.iter().filter(|outcome| !matches!(meaning(outcome), Means::Done));
+    let refused = outcomes.iter().filter(|outcome| !matches!(meaning(outcome), Means::Done | Means::DoneInParts));
     let count = refused.clone().count();
     let weight = |outcome: &&Outcome| match meaning(outcome) {
-        Means::Done => 0,
+        Means::Done | Means::DoneInParts => 0,
         Means::Refused { .. } => 1,
         Means::NotNow { .. } => 2,
         Means::Stopped { .. } => 3,

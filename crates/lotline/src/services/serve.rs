@@ -11,12 +11,14 @@ use lotline_ledger::{CommitNumber, Reader};
 use lotline_projections::{LedgerId, ReadModel, ReadModelKind};
 
 use super::board::{Board, Role};
-use super::feed::{Feeder, troubled};
+use super::feed::{FeedKind, Feeder};
 use super::http;
 use super::input::Input;
 use super::intake::{Desk, ended};
+use super::live::{Live, Moved};
+use super::questions::{Archive, Questions};
 use super::timed::Timed;
-use super::{connect, interrupted, stopped, words};
+use super::{asked_words, connect, count_exceptions, interrupted, stopped, tell, words};
 use crate::args;
 use crate::failure::{Exit, Failure};
 use crate::folder::{self, Folder};
@@ -48,29 +50,68 @@ pub fn serve(asked: &args::Serve) -> Result<Exit, Failure> {
     let bus = asked.nats.as_deref().map(|url| connect(url, &asked.access, "serve")).transpose()?;
     // Before anything is recorded: behind a ledger that was rolled back it would make another chain.
     let relay = bus.as_ref().map(|bus| compared(bus, &reader, &stop)).transpose()?;
+    let feeders = match bus.as_ref().filter(|_| !asked.no_feed) {
+        Some(bus) => FeedKind::ALL.into_iter().map(|kind| Feeder::open(bus, reader.ledger(), kind)).collect(),
+        None => Ok(Vec::new()),
+    }?;
+    let moved = Arc::new(Moved::default());
     let models = open(&folder, &reader)?;
-    let feeder = bus.as_ref().filter(|_| !asked.no_feed).map(|bus| Feeder::open(bus, reader.ledger())).transpose()?;
+    let lives: Vec<Live> = models.into_iter().map(|model| Live::new(model, moved.clone())).collect();
+    let archive = Archive { folder: folder.clone(), reader: reader.clone() };
+    let answering = bus.as_ref().filter(|_| !asked.no_answers);
+    let answering = answering.map(|bus| Questions::new(bus, &lives, Some(archive), &stop));
+    // The models follow what is recorded here at once, and what others record when they look.
+    let came = Arc::new(Moved::default());
+    let wake = came.clone();
+    handler.reader().watch(move |_| wake.now());
 
     board.works(bus.as_ref(), Some(&reader), relay.is_some());
     let recorded = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let (stop, reader, came, recorded, moved, board) = (&stop, &reader, &*came, &recorded, &*moved, &board);
+        let over = Stop::new();
         if board.is_read() {
-            scope.spawn(|| http::look(&board, reader.ledger(), &stop));
+            scope.spawn(|| http::look(board, reader.ledger(), stop));
+            let (live, over) = (of(&lives, ReadModelKind::Recall), over.clone());
+            scope.spawn(move || count_exceptions(board, live, &over));
         }
-        let models = scope.spawn(|| or_stop(&stop, keep(models, feeder, &reader, &board, &stop, &recorded)));
-        let relay = relay.map(|relay| scope.spawn(|| or_stop(&stop, publish(relay, &stop, &recorded))));
-        let answered = or_stop(&stop, record(asked, &folder, handler, bus.as_ref(), &board, &stop));
+        let keeping: Vec<_> = lives
+            .iter()
+            .map(|live| scope.spawn(move || or_stop(stop, keep(live, reader, came, board, stop, recorded))))
+            .collect();
+        let tell_one = |feeder: Feeder| {
+            let (live, over) = (of(&lives, feeder.kind().model()), over.clone());
+            scope.spawn(move || or_stop(stop, tell_changes(feeder, live, reader, board, &over)))
+        };
+        let telling: Vec<_> = feeders.into_iter().map(tell_one).collect();
+        let answers = answering.as_ref().map(|questions| {
+            let ledger = reader.ledger();
+            scope.spawn(move || or_stop(stop, questions.answer(ledger, asked.questions, moved).map_err(ended)))
+        });
+        let relay = relay.map(|relay| scope.spawn(|| or_stop(stop, publish(relay, stop, recorded))));
+        let answered = or_stop(stop, record(asked, &folder, handler, bus.as_ref(), board, stop));
         while !stop.wait(Duration::from_secs(3_600)) {}
         board.ends();
         // All that was answered is durable now. What the others do last, they do with all of it.
         recorded.store(true, Ordering::Release);
+        came.now();
         let relayed = relay.map(|relay| relay.join().expect("the relay does not panic")).transpose();
-        let kept = models.join().expect("the read models do not panic");
+        let kept: Result<Vec<()>, Failure> =
+            keeping.into_iter().map(|keeping| keeping.join().expect("the read models do not panic")).collect();
+        over.now();
+        moved.now();
+        let told: Result<Vec<()>, Failure> =
+            telling.into_iter().map(|telling| telling.join().expect("the feed does not panic")).collect();
+        let asked = answers.map(|answers| answers.join().expect("the answers do not panic")).transpose();
         answered?;
         if let Some(relayed) = relayed? {
             eprintln!("{}", words(&relayed));
         }
-        kept.map(|()| Exit::Done)
+        if let Some(taken) = asked? {
+            eprintln!("{}", asked_words(&taken));
+        }
+        kept?;
+        told.map(|_| Exit::Done)
     })
 }
 
@@ -78,6 +119,10 @@ pub fn serve(asked: &args::Serve) -> Result<Exit, Failure> {
 fn note_commits(handler: &Handler, board: &Board) {
     let reader = handler.reader();
     reader.watch(board.recorded(reader.head()));
+}
+
+fn of(lives: &[Live], kind: ReadModelKind) -> &Live {
+    lives.iter().find(|live| live.kind() == kind).expect("there is one of each kind")
 }
 
 /// Records what comes in, from the standard input to its end, and from the server to the stop; lets go of the folder
@@ -181,81 +226,56 @@ fn open(folder: &Folder, reader: &Reader) -> Result<Vec<ReadModel>, Failure> {
     models.collect()
 }
 
-/// Keeps the read models up to date until the stop, and at last with all that was recorded until then.
+/// Keeps a read model up to date until the stop, and at last with all that was recorded until then.
 fn keep(
-    mut models: Vec<ReadModel>,
-    mut feeder: Option<Feeder>,
+    live: &Live,
     reader: &Reader,
+    came: &Moved,
     board: &Board,
     stop: &Stop,
     recorded: &AtomicBool,
 ) -> Result<(), Failure> {
-    models.iter().for_each(|model| board.model(model.kind(), model.cursor().number.0, 0, None));
+    board.model(live.kind(), live.commit(), 0, None);
     let mut unsaved_since: Option<Instant> = None;
+    let mut seen = 0;
     loop {
-        reader.refresh()?;
-        catch_up(&mut models, reader, board)?;
-        tell(feeder.as_mut(), &models, reader, board)?;
-        if models.iter().all(|model| model.unsaved_commits() == 0) {
-            unsaved_since = None;
-        } else if unsaved_since.get_or_insert_with(Instant::now).elapsed() >= SAVED_WITHIN {
-            save(&mut models)?;
-        }
-        if stop.wait(LOOK) {
+        seen = came.beyond(seen, LOOK);
+        let is_last = stop.is_told();
+        if is_last {
             wait(recorded);
-            reader.refresh()?;
-            catch_up(&mut models, reader, board)?;
-            tell(feeder.as_mut(), &models, reader, board)?;
-            return save(&mut models);
         }
-    }
-}
-
-fn catch_up(models: &mut [ReadModel], reader: &Reader, board: &Board) -> Result<(), Failure> {
-    let before: Vec<CommitNo> = models.iter().map(|model| model.cursor().number).collect();
-    folder::catch_up(models, reader)?;
-    for (model, before) in models.iter().zip(before) {
-        let now = model.cursor().number;
+        reader.refresh()?;
+        let before = live.commit();
+        live.follow(reader)?;
+        let now = live.commit();
         if now > before {
             let events = events_up_to(reader, now).saturating_sub(events_up_to(reader, before));
-            board.model(model.kind(), now.0, events, None);
+            board.model(live.kind(), now, events, None);
+        }
+        if is_last {
+            return live.save();
+        }
+        if live.unsaved_commits() == 0 {
+            unsaved_since = None;
+        } else if unsaved_since.get_or_insert_with(Instant::now).elapsed() >= SAVED_WITHIN {
+            live.save()?;
         }
     }
-    let recall = models.iter().find(|model| model.kind() == ReadModelKind::Recall);
-    if let Some(model) = recall.filter(|_| board.is_read()) {
-        board.count_exceptions(model);
-    }
-    Ok(())
 }
 
 /// How many events a ledger has up to a commit that was read before.
-fn events_up_to(reader: &Reader, commit: CommitNo) -> u64 {
-    let frame = reader.frame(CommitNumber::new(commit.0)).ok().flatten();
+fn events_up_to(reader: &Reader, commit: u64) -> u64 {
+    let frame = reader.frame(CommitNumber::new(commit)).ok().flatten();
     frame.map_or(0, |frame| frame.header().first_position.get() + u64::from(frame.header().event_count))
 }
 
-/// Tells what has changed in the inventory. What cannot be told now is told later, or by the next run.
-fn tell(feeder: Option<&mut Feeder>, models: &[ReadModel], reader: &Reader, board: &Board) -> Result<(), Failure> {
-    let inventory = models.iter().find(|model| model.kind() == ReadModelKind::Inventory);
-    let (Some(feeder), Some(model)) = (feeder, inventory) else { return Ok(()) };
+/// Tells what has changed in a read model. What cannot be told now is told later, or by the next run.
+fn tell_changes(feeder: Feeder, live: &Live, reader: &Reader, board: &Board, over: &Stop) -> Result<(), Failure> {
     let hash_of = |commit: CommitNo| {
         let frame = reader.frame(CommitNumber::new(commit.0)).ok().flatten();
         frame.map(|frame| frame.hash())
     };
-    loop {
-        let told = match feeder.due(model, &hash_of) {
-            Ok(None) => Ok(false),
-            Ok(Some(due)) => board.timed(feeder.name(), || feeder.tell(due)).map(|()| true),
-            Err(trouble) => Err(trouble),
-        };
-        if !troubled(told)? {
-            return Ok(());
-        }
-    }
-}
-
-fn save(models: &mut [ReadModel]) -> Result<(), Failure> {
-    models.iter_mut().try_for_each(|model| Ok(model.save()?))
+    tell(feeder, live, &hash_of, board, over)
 }
 
 /// Waits until nothing more is recorded.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::parts::{Amount, Asked, Batch, Run, Said, commit, maybe_commit, small};
 use super::submit::{Outcome, Rejection};
+use super::unanswered::Unanswered;
 
 /// Where goods are, seen from the walls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -540,5 +541,6 @@ pub(crate) fn answer_schemas() -> Vec<(&'static str, Schema)> {
         ("exceptions", schema_of::<Exceptions>()),
         ("history", schema_of::<History>()),
         ("verify", schema_of::<Verified>()),
+        ("unanswered", schema_of::<Unanswered>()),
     ]
 }

@@ -1,0 +1,106 @@
+//! What commits touched: whose rows may differ behind them. What else a batch's rows follow from than its own facts is
+//! noted when it is looked at, so that a commit is looked up and not searched for.
+
+use lotline_domain::book::{BatchIx, Book, Bounds, EndKind, NameNo, PlaceIx, PlaceKind, RunIx};
+use lotline_domain::time::CommitNo;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::model::ReadModel;
+use crate::question::Question;
+use crate::settlements::{Sources, bare_codes};
+
+/// What the rows of a batch may follow from besides its own facts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Source {
+    /// A container, shipment or vessel that it is or was in.
+    Station(PlaceIx),
+    /// A batch whose packing tells where a container began.
+    Batch(BatchIx),
+    /// A code that facts use alone.
+    Code(NameNo),
+}
+
+/// Batches by what their rows follow from.
+#[derive(Debug, Default)]
+pub struct Dependents {
+    of: FxHashMap<Source, FxHashSet<BatchIx>>,
+    /// All batches before this one were noted.
+    next: usize,
+}
+
+impl Dependents {
+    /// Notes what the rows of a batch follow from within the bounds of a question.
+    pub fn note(&mut self, question: &Question<'_>, batch: BatchIx) {
+        let book = question.book();
+        if let Some(sources) = Sources::of(book, &question.settlement(batch), question.bounds().known) {
+            sources.stations.iter().for_each(|place| self.put(Source::Station(*place), batch));
+            sources.batches.iter().for_each(|other| self.put(Source::Batch(*other), batch));
+        }
+        bare_codes(book, batch).for_each(|code| self.put(Source::Code(code), batch));
+        self.next = self.next.max(batch.at() + 1);
+    }
+
+    fn put(&mut self, source: Source, batch: BatchIx) {
+        self.of.entry(source).or_default().insert(batch);
+    }
+
+    fn on(&self, source: Source) -> impl Iterator<Item = BatchIx> + '_ {
+        self.of.get(&source).into_iter().flatten().copied()
+    }
+
+    /// All batches whose slices, holds or flows through runs and vessels may be others at a commit than at an earlier
+    /// one; some more may be among them. Those that were touched have to be noted again. `None` means any: master data
+    /// has changed, or the commits in between were applied too long ago.
+    ///
+    /// Every batch has to have been noted as of the earlier commit or a later one.
+    pub fn touched(&self, model: &ReadModel, since: CommitNo, until: CommitNo) -> Option<Vec<BatchIx>> {
+        let book = model.book();
+        let mut found: FxHashSet<BatchIx> = FxHashSet::default();
+        let mut runs: FxHashSet<RunIx> = FxHashSet::default();
+        let mut stations: FxHashSet<PlaceIx> = FxHashSet::default();
+        let mut codes: FxHashSet<NameNo> = FxHashSet::default();
+        for touched in model.touched_between(since, until)? {
+            if touched.everything || !touched.parents.is_empty() || !touched.items.is_empty() {
+                return None;
+            }
+            found.extend(&touched.batches);
+            runs.extend(&touched.runs);
+            stations.extend(touched.stations.iter().chain(&touched.places));
+            codes.extend(&touched.codes);
+        }
+        if book.has_pseudo() {
+            codes.extend(found.iter().map(|batch| book.code_of(*batch)).filter(|code| book.pseudo_of(*code).is_some()));
+        }
+        let own: Vec<BatchIx> = found.iter().copied().collect();
+        found.extend(own.into_iter().flat_map(|batch| self.on(Source::Batch(batch))));
+        found.extend(stations.into_iter().flat_map(|place| self.on(Source::Station(place))));
+        found.extend(codes.into_iter().flat_map(|code| self.on(Source::Code(code))));
+        for run in runs {
+            let legs = book.flows_to(EndKind::Run(run)).chain(book.flows_from(EndKind::Run(run)));
+            found.extend(legs.map(|flow| book.stated(flow).batch));
+        }
+        let count = u32::try_from(book.batch_count()).expect("fewer than 2^32 batches");
+        found.extend((0..count).map(BatchIx).skip(self.next));
+        // What a vessel's model says of one batch changes with what went in or out of the others.
+        let vessels: FxHashSet<PlaceIx> = found.iter().flat_map(|batch| vessels_of(book, *batch)).collect();
+        found.extend(vessels.into_iter().flat_map(|vessel| self.on(Source::Station(vessel))));
+        if !book.hold_deeds().is_empty() {
+            for known in [since, until] {
+                found.extend(model.question(Bounds::known(known)).covers().batches());
+            }
+        }
+        let mut found: Vec<BatchIx> = found.into_iter().collect();
+        found.sort_unstable();
+        Some(found)
+    }
+}
+
+/// The vessels that any fact about a batch names, or about a code that may mean it.
+fn vessels_of(book: &Book, batch: BatchIx) -> impl Iterator<Item = PlaceIx> + '_ {
+    let codes = bare_codes(book, batch).filter_map(|code| book.pseudo_of(code));
+    let flows = std::iter::once(batch).chain(codes).flat_map(|told| book.flows_of_batch(told));
+    flows.flat_map(|flow| [book.stated(flow).from, book.stated(flow).to]).filter_map(|end| match end.kind() {
+        EndKind::Place(place) if book.place_kind(place) == PlaceKind::Vessel => Some(place),
+        _ => None,
+    })
+}
