@@ -36,8 +36,9 @@ pub fn run(dir: &Path, options: &Options, table: &mut Table) -> Outcome {
             relaying(dir, options, table, &server, events, told)?;
         }
     }
-    let server = Server::start("always")?;
-    answering(dir, table, &server)?;
+    for (sync, told) in [("always", "each message synced"), ("2m", "synced every 2 minutes")] {
+        answering(dir, table, &Server::start(sync)?, told)?;
+    }
     let server = Server::start("2m")?;
     replaying(dir, options, table, &server)
 }
@@ -208,7 +209,7 @@ impl Drop for Running {
 }
 
 /// Requests at a steady rate: from sending to the receipt, and to the change on the feed.
-fn answering(dir: &Path, table: &mut Table, server: &Server) -> Outcome {
+fn answering(dir: &Path, table: &mut Table, server: &Server, told: &str) -> Outcome {
     let work = tempfile::tempdir_in(dir)?;
     let mut serve = Command::new(program()?);
     serve.args(["serve", "--nats", &server.url(), "--dir", "plant"]).current_dir(work.path());
@@ -219,7 +220,7 @@ fn answering(dir: &Path, table: &mut Table, server: &Server) -> Outcome {
         waits.sort_unstable();
         let at = |share: usize| waits.get(waits.len() * share / 1000).copied().unwrap_or_default();
         table.add(Row {
-            what: format!("request to {what}, {RATE} a second for {SECONDS} s"),
+            what: format!("request to {what}, {RATE} a second for {SECONDS} s; {told}"),
             figure: format!("p50 {}, p99 {} ({} of {sent})", time(at(500)), time(at(990)), waits.len()),
             aim: "p99 < 15 ms".to_owned(),
             limit: format!("worst {}", time(waits.last().copied().unwrap_or_default())),

@@ -163,6 +163,14 @@ impl Bus {
         self.inner.runtime.block_on(work)
     }
 
+    /// Work that goes on beside the caller. It must end before the last of these connections does.
+    pub(crate) fn spawn<F: Future<Output: Send + 'static> + Send + 'static>(
+        &self,
+        work: F,
+    ) -> tokio::task::JoinHandle<F::Output> {
+        self.inner.runtime.spawn(work)
+    }
+
     pub(crate) fn context(&self) -> &Context {
         &self.inner.context
     }

@@ -16,6 +16,7 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy, LastRawMessageErrorKi
 use lotline_ledger::{CommitNumber, LedgerId};
 use lotline_wire::channel;
 use lotline_wire::feed::AsOf;
+use tokio::task::JoinHandle;
 
 use crate::connect::Bus;
 use crate::denied::{Act, names};
@@ -95,6 +96,23 @@ pub struct Feed {
     last: (u64, String),
     /// Whether the server knows that id: of what it took in this run.
     is_linked: bool,
+    values: Values,
+}
+
+/// The values of a feed, which come behind its changes: while those of one step are written, the next step is told.
+#[derive(Debug)]
+enum Values {
+    Resting(Bucket),
+    Written(JoinHandle<(Bucket, Result<(), FeedError>)>),
+    /// In between, and when a task was lost with its thread.
+    Gone,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    bus: Bus,
+    ledger: String,
+    name: String,
     revisions: HashMap<String, u64>,
 }
 
@@ -107,8 +125,10 @@ impl Bus {
         let ledger = ledger.to_string();
         let (stream, bucket) = (channel::feed_stream(&ledger, name), channel::feed_bucket(&ledger, name));
         let last = (0, String::new());
-        let feed =
-            Feed { bus: self.clone(), ledger, name, stream, bucket, last, is_linked: false, revisions: HashMap::new() };
+        let values =
+            Bucket { bus: self.clone(), ledger: ledger.clone(), name: bucket.clone(), revisions: HashMap::new() };
+        let values = Values::Resting(values);
+        let feed = Feed { bus: self.clone(), ledger, name, stream, bucket, last, is_linked: false, values };
         let work = feed.need();
         self.block_on(self.unless_denied("make the feed", feed.concerns(), work))?;
         Ok(feed)
@@ -172,6 +192,8 @@ impl Feed {
     pub fn tail(&mut self) -> Result<Option<Tail>, Trouble> {
         let (bus, concerns) = (self.bus.clone(), self.concerns());
         let work = async {
+            // Whatever became of it: where the bucket is, is found out again.
+            let _ = self.settle().await;
             self.need().await?;
             let doing = "read the last change";
             let stream = bus.context().get_stream_no_info(&self.stream).await;
@@ -179,7 +201,7 @@ impl Feed {
             let info = stream.get_info().await;
             let state = info.map_err(|error| Trouble::of(doing, crate::stream::told(&error).as_ref(), error))?.state;
             self.is_linked = false;
-            self.revisions.clear();
+            self.bucket().revisions.clear();
             self.last = (state.last_sequence, String::new());
             if state.last_sequence == 0 {
                 return Ok(None);
@@ -203,22 +225,72 @@ impl Feed {
     /// When the server does not tell.
     pub fn as_of(&mut self) -> Result<Option<AsOf>, Trouble> {
         let (bus, concerns) = (self.bus.clone(), self.concerns());
-        let work = self.value(channel::AS_OF_KEY);
+        let work = async {
+            let _ = self.settle().await;
+            self.bucket().value(channel::AS_OF_KEY).await
+        };
         let found = bus.block_on(bus.unless_denied("read a value of a bucket", concerns, work))?;
         Ok(found.and_then(|(_, _, body)| lotline_wire::feed::read_as_of(&body)))
     }
 
-    /// Tells a step, without its first `told` changes, which are in the stream already; then brings the bucket up to it.
+    /// Tells a step, without its first `told` changes, which are in the stream already; the bucket is brought up to it
+    /// while this goes on, as [`settled`](Self::settled) tells.
     ///
     /// # Errors
-    /// [`FeedError`]: some of it may be told.
-    pub fn tell(&mut self, step: &Step, changes: &[Change], told: usize) -> Result<(), FeedError> {
+    /// [`FeedError`]: some of it may be told, or the bucket is not up to the step before.
+    pub fn tell(&mut self, step: Step, changes: Vec<Change>, told: usize) -> Result<(), FeedError> {
         let (bus, concerns) = (self.bus.clone(), self.concerns());
         let work = async {
-            self.publish(step, changes, told).await?;
-            self.put(step, changes).await
+            self.publish(&step, &changes, told).await?;
+            self.settle().await
         };
-        bus.block_on(bus.unless_denied("tell changes", concerns, work))
+        bus.block_on(bus.unless_denied("tell changes", concerns, work))?;
+        let Values::Resting(mut bucket) = std::mem::replace(&mut self.values, Values::Gone) else {
+            unreachable!("it was settled")
+        };
+        let (concerns, sequence) = (self.concerns(), self.last.0);
+        let write = async move {
+            let bus = bucket.bus.clone();
+            let work = bucket.put(&step, &changes, sequence);
+            let written = bus.unless_denied("keep current values", concerns, work).await;
+            (bucket, written)
+        };
+        self.values = Values::Written(bus.spawn(write));
+        Ok(())
+    }
+
+    /// Waits until the bucket is up to all that was told.
+    ///
+    /// # Errors
+    /// [`FeedError`]: it is not.
+    pub fn settled(&mut self) -> Result<(), FeedError> {
+        let bus = self.bus.clone();
+        bus.block_on(self.settle())
+    }
+
+    async fn settle(&mut self) -> Result<(), FeedError> {
+        match std::mem::replace(&mut self.values, Values::Gone) {
+            Values::Written(writing) => {
+                let (bucket, written) = writing.await.map_err(|error| {
+                    FeedError::Server(Trouble::Unreachable { doing: "keep current values", source: error.into() })
+                })?;
+                self.values = Values::Resting(bucket);
+                written
+            }
+            other => {
+                self.values = other;
+                Ok(())
+            }
+        }
+    }
+
+    fn bucket(&mut self) -> &mut Bucket {
+        if !matches!(self.values, Values::Resting(_)) {
+            let (ledger, name) = (self.ledger.clone(), self.bucket.clone());
+            self.values = Values::Resting(Bucket { bus: self.bus.clone(), ledger, name, revisions: HashMap::new() });
+        }
+        let Values::Resting(bucket) = &mut self.values else { unreachable!("it was just made so") };
+        bucket
     }
 
     /// Brings the bucket up to a step that is in the stream whole.
@@ -226,8 +298,12 @@ impl Feed {
     /// # Errors
     /// [`FeedError`]: some of it may be there.
     pub fn keep(&mut self, step: &Step, changes: &[Change]) -> Result<(), FeedError> {
-        let (bus, concerns) = (self.bus.clone(), self.concerns());
-        bus.block_on(bus.unless_denied("keep current values", concerns, self.put(step, changes)))
+        let (bus, concerns, sequence) = (self.bus.clone(), self.concerns(), self.last.0);
+        let work = async {
+            let _ = self.settle().await;
+            self.bucket().put(step, changes, sequence).await
+        };
+        bus.block_on(bus.unless_denied("keep current values", concerns, work))
     }
 
     async fn publish(&mut self, step: &Step, changes: &[Change], told: usize) -> Result<(), FeedError> {
@@ -268,8 +344,19 @@ impl Feed {
             self.is_linked = true;
         }
     }
+}
 
-    async fn put(&mut self, step: &Step, changes: &[Change]) -> Result<(), FeedError> {
+impl Drop for Feed {
+    fn drop(&mut self) {
+        // What goes on holds the connection, which must not end in its own thread.
+        let bus = self.bus.clone();
+        let _ = bus.block_on(self.settle());
+    }
+}
+
+impl Bucket {
+    /// Writes the values of a step that ends with a change's sequence, and that the bucket is up to it.
+    async fn put(&mut self, step: &Step, changes: &[Change], sequence: u64) -> Result<(), FeedError> {
         if self.revisions.len() > REVISIONS_MAX {
             self.revisions.clear();
         }
@@ -277,7 +364,7 @@ impl Feed {
             let mut under_way = Vec::with_capacity(chunk.len());
             for change in chunk {
                 let expected = self.revisions.get(&change.key).copied().unwrap_or(0);
-                let message = value_message(&self.bucket, step.commit, change.value.as_deref(), expected);
+                let message = value_message(&self.name, step.commit, change.value.as_deref(), expected);
                 let sent = self.bus.context().send_publish(self.subject(&change.key), message).await.map_err(sorted)?;
                 under_way.push((change, sent));
             }
@@ -291,8 +378,22 @@ impl Feed {
             }
         }
         let (ledger, commit_hash) = (self.ledger.clone(), step.hash.clone());
-        let as_of = AsOf { ledger, commit: step.commit.get(), commit_hash, sequence: self.last.0 };
-        self.put_behind(step.commit, channel::AS_OF_KEY, Some(&lotline_wire::feed::print_as_of(&as_of))).await
+        let as_of = AsOf { ledger, commit: step.commit.get(), commit_hash, sequence };
+        let as_of = lotline_wire::feed::print_as_of(&as_of);
+        // Whoever wrote it last knows its revision, and needs no look at it.
+        if let Some(expected) = self.revisions.get(channel::AS_OF_KEY).copied() {
+            let message = value_message(&self.name, step.commit, Some(&as_of), expected);
+            let sent = self.bus.context().send_publish(self.subject(channel::AS_OF_KEY), message).await;
+            match sent.map_err(sorted)?.await.map_err(sorted) {
+                Ok(ack) => {
+                    self.revisions.insert(channel::AS_OF_KEY.to_owned(), ack.sequence);
+                    return Ok(());
+                }
+                Err(FeedError::Moved) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.put_behind(step.commit, channel::AS_OF_KEY, Some(&as_of)).await
     }
 
     /// Writes a value unless one of this commit or a later one is there.
@@ -306,7 +407,7 @@ impl Feed {
                 Some((revision, ..)) => revision,
                 None => 0,
             };
-            let message = value_message(&self.bucket, commit, value, expected);
+            let message = value_message(&self.name, commit, value, expected);
             let sent = self.bus.context().send_publish(self.subject(key), message).await.map_err(sorted)?;
             match sent.await.map_err(sorted) {
                 Ok(ack) => {
@@ -320,13 +421,13 @@ impl Feed {
     }
 
     fn subject(&self, key: &str) -> String {
-        format!("$KV.{}.{key}", self.bucket)
+        format!("$KV.{}.{key}", self.name)
     }
 
     /// Revision, commit and body of what a key has, read from the leader.
     async fn value(&self, key: &str) -> Result<Option<(u64, CommitNumber, Vec<u8>)>, Trouble> {
         let doing = "read a value of a bucket";
-        let stream = self.bus.context().get_stream_no_info(format!("KV_{}", self.bucket)).await;
+        let stream = self.bus.context().get_stream_no_info(format!("KV_{}", self.name)).await;
         let stream = stream.map_err(|error| Trouble::of(doing, None, error))?;
         match stream.get_last_raw_message_by_subject(&self.subject(key)).await {
             Ok(message) => {

@@ -23,8 +23,8 @@ use crate::failure::{Exit, Failure};
 
 pub use self::rows::FeedKind;
 
-/// Further behind than this, the feed goes to the head in one step.
-const SINGLE_STEPS: u64 = 16;
+/// Further behind than this, the feed goes to the head in one step: more steps would leave it ever further behind.
+const SINGLE_STEPS: u64 = 2;
 /// More events than these are not listed where none of them names a batch.
 const CAUSES_MAX: usize = 16;
 
@@ -139,6 +139,10 @@ impl Feeder {
         }
         let Cursor { number: head, hash, .. } = live.read().cursor();
         if at >= head {
+            // Nothing is to be told; then the bucket is brought up to what was.
+            if let Err(error) = self.feed.settled() {
+                self.failed(error)?;
+            }
             return Ok(None);
         }
         let (until, hash) = until.unwrap_or_else(|| {
@@ -173,10 +177,11 @@ impl Feeder {
     /// When the server does not do what it has to.
     pub fn tell(&mut self, due: Due) -> Result<(), Trouble> {
         let Due { step, changes, told, only_kept, rows } = due;
+        let commit = CommitNo(step.commit.get());
         let result = match (changes.is_empty(), only_kept) {
             (true, false) => Ok(()),
             (_, true) => self.feed.keep(&step, &changes),
-            (false, false) => self.feed.tell(&step, &changes, told),
+            (false, false) => self.feed.tell(step, changes, told),
         };
         match result {
             Ok(()) if only_kept => {
@@ -191,22 +196,25 @@ impl Feeder {
                         self.rows.insert(batch, rows)
                     };
                 }
-                self.at = At::Commit(CommitNo(step.commit.get()));
+                self.at = At::Commit(commit);
                 Ok(())
             }
-            Err(error) => {
-                self.at = At::Unknown;
-                match error {
-                    // Somebody else tells, too: it is left to go on for a moment.
-                    FeedError::Moved => {
-                        std::thread::sleep(MOMENT);
-                        Ok(())
-                    }
-                    FeedError::Server(trouble) => {
-                        self.again = Some(Instant::now() + AGAIN);
-                        Err(trouble)
-                    }
-                }
+            Err(error) => self.failed(error),
+        }
+    }
+
+    /// Where it is has to be found out again.
+    fn failed(&mut self, error: FeedError) -> Result<(), Trouble> {
+        self.at = At::Unknown;
+        match error {
+            // Somebody else tells, too: it is left to go on for a moment.
+            FeedError::Moved => {
+                std::thread::sleep(MOMENT);
+                Ok(())
+            }
+            FeedError::Server(trouble) => {
+                self.again = Some(Instant::now() + AGAIN);
+                Err(trouble)
             }
         }
     }
