@@ -24,7 +24,7 @@ use crate::failure::{Exit, Failure};
 pub use self::rows::FeedKind;
 
 /// Further behind than this, the feed goes to the head in one step: more steps would leave it ever further behind.
-const SINGLE_STEPS: u64 = 2;
+const SINGLE_STEPS: u64 = 8;
 /// More events than these are not listed where none of them names a batch.
 const CAUSES_MAX: usize = 16;
 
