@@ -4,6 +4,7 @@
 //! configuration of `deploy/`, on this machine. The processes are those of the command line, built beside this bench.
 
 use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -312,7 +313,7 @@ fn replaying(dir: &Path, options: &Options, table: &mut Table, server: &Server) 
     let own = rebuild.arg("rebuild").arg("--dir").arg(folder.path()).stderr(Stdio::null()).output()?;
     let own = String::from_utf8(own.stdout)?;
     for kind in KINDS {
-        let mut rounds = Vec::new();
+        let (mut rounds, mut whole) = (Vec::new(), Vec::new());
         for _ in 0..options.rounds {
             let work = tempfile::tempdir_in(dir)?;
             let mut projector = Command::new(&program);
@@ -326,8 +327,19 @@ fn replaying(dir: &Path, options: &Options, table: &mut Table, server: &Server) 
                 "--dir",
                 "empty",
             ]);
-            let (took, said) = timed(|| projector.current_dir(work.path()).stdin(Stdio::null()).output());
-            let said = String::from_utf8(said?.stdout)?;
+            projector.current_dir(work.path()).env("RUST_LOG", "warn,lotline_bus=info").env("NO_COLOR", "1");
+            let begun = Instant::now();
+            let mut projector = projector.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+            // Applied and saved; after that it computes its digest, which settles every batch.
+            let mut took = None;
+            for line in BufReader::new(projector.stderr.take().expect("piped")).lines() {
+                if line?.contains(&format!("saved commit={head}")) {
+                    took.get_or_insert(begun.elapsed());
+                }
+            }
+            let said = String::from_utf8(projector.wait_with_output()?.stdout)?;
+            let took = took.ok_or("the projector did not save the last commit")?;
+            whole.push(begun.elapsed());
             let (told, _) = said.split_once(';').ok_or_else(|| format!("the projector said {said:?}"))?;
             if !own.lines().any(|line| line == told) {
                 return Err(format!("the {kind} of the stream is not that of the ledger: {told} and {own}").into());
@@ -339,6 +351,7 @@ fn replaying(dir: &Path, options: &Options, table: &mut Table, server: &Server) 
             figure: format!("{} events", per_second(rate(options.events, median(rounds)))),
             aim: "200 k/s".to_owned(),
             peer: "digest as of the ledger's own model".to_owned(),
+            limit: format!("with its digest {}", time(median(whole))),
             ..Row::default()
         });
     }

@@ -143,6 +143,50 @@ fn told(folder: &Path, wire: &mut Wire, feed: &str) -> (Rows, Vec<Value>) {
 }
 
 #[test]
+fn a_projector_built_beside_the_old_one_is_compared_and_takes_over_its_feed() {
+    let Some(server) = Server::start() else { return };
+    let folder = tempdir().expect("a folder");
+    let folder = folder.path();
+    let url = server.url();
+    let mut serve = Running::start(folder, &["serve", "--dir", "plant", "--nats", &url, "--no-intake", "--no-feed"]);
+    let mut record = |numbers: std::ops::Range<u32>| {
+        for number in numbers {
+            serve.tell(&received(&format!("r{number}"), &batch("milk", &format!("M{}", number % 9)), "10"));
+            assert!(serve.line().contains("recorded"));
+        }
+    };
+    record(0..30);
+    let mut wire = Wire::connect(&url);
+    until("the stream is there", || (!wire.streams().is_empty()).then_some(()));
+    let told = ["projector", "inventory", "--feed", "--nats", &url, "--dir"];
+    let blue = Running::start_as_service(folder, &[&told[..], &["blue"]].concat());
+    reached(folder, &mut wire, "on-hand", 30);
+
+    // Beside it, and telling nothing: up to a commit, where both are to be the same.
+    let arguments = ["projector", "inventory", "--nats", &url, "--dir", "green", "--until", "30"];
+    let green = run(folder, &arguments);
+    assert_eq!(green.code, 0, "{green:?}");
+    let before = wire.count(&changes_stream(folder, "on-hand"));
+    let blue = blue.interrupt("TERM");
+    let digest = |said: &str| said.split_once(';').expect("a digest").0.to_owned();
+    let last = blue.out.lines().last().expect("a line");
+    assert_eq!(digest(last), digest(&green.out));
+    assert!(last.contains("as of commit 30, digest "), "{blue:?}");
+
+    // It takes over: what was told is not told again, what comes is told once.
+    record(30..40);
+    let _green = Running::start_as_service(folder, &[&told[..], &["green"]].concat());
+    reached(folder, &mut wire, "on-hand", 40);
+    let changes = agree(folder, &mut wire);
+    assert!(
+        changes[..usize::try_from(before.0).expect("few")].iter().all(|change| change["commit"].as_u64() <= Some(30))
+    );
+    assert!(
+        changes[usize::try_from(before.0).expect("few")..].iter().all(|change| change["since"].as_u64() >= Some(30))
+    );
+}
+
+#[test]
 fn a_dairy_of_two_weeks_is_told_whole_from_its_stream() {
     let Some(server) = Server::start() else { return };
     let folder = tempdir().expect("a folder");

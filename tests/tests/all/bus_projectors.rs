@@ -64,7 +64,8 @@ fn from_the_stream_alone_each_projector_reaches_the_digest_of_the_embedded_model
     let Some(server) = Server::start() else { return };
     let folder = tempdir().expect("a folder");
     let folder = folder.path();
-    let said = run(folder, &["demo", "--days", "30", "--dir", "dairy"]);
+    let days = if std::env::var_os("LOTLINE_FULL").is_some() { "365" } else { "30" };
+    let said = run(folder, &["demo", "--days", days, "--dir", "dairy"]);
     assert_eq!(said.code, 0, "{said:?}");
     let said = publish(folder, "dairy", &server.url());
     assert!(said.starts_with(&format!("{} commits published", commits(folder, "dairy"))), "{said}");
