@@ -239,11 +239,11 @@ impl Feeder {
         }
         let model = live.read();
         let book = model.book();
-        let facts = facts_between(book, since, until);
+        let named = Named::of(book, facts_between(book, since, until));
         let changes = changed.into_iter().map(|(key, (old, new))| {
             let kept = old.as_ref().or(new.as_ref()).expect("a row on one side");
             let (tokens, (batch, slice)) = (kept.tokens.clone(), kept.of);
-            let (causes, indirect) = causes(book, &facts, batch, slice);
+            let (causes, indirect) = named.causes(batch, slice);
             let new = new.map(|kept| kept.row.known(until));
             let value = new.as_ref().map(json);
             let told = Told::<Row> {
@@ -318,23 +318,57 @@ fn facts_between(book: &Book, since: CommitNo, until: CommitNo) -> Vec<FactIx> {
     facts
 }
 
-/// The events behind a change, and whether none of them names the batch or where it is.
-fn causes(book: &Book, facts: &[FactIx], batch: Option<BatchIx>, slice: Option<PlaceIx>) -> (Vec<String>, bool) {
-    let names_it = |fact: &&FactIx| {
-        let is_placed = |place: PlaceIx| slice == Some(place) && book.place_kind(place) != PlaceKind::Location;
-        book.flows_of_fact(**fact).any(|flow| Some(flow.batch) == batch)
-            || book.deeds_of_fact(**fact).any(|deed| match deed {
-                Deed::Mention { batch: named } | Deed::Count { batch: named, .. } | Deed::Hold { batch: named, .. } => {
-                    Some(*named) == batch
+/// Which facts of a step name a batch, or move or empty a place; looked up once, however many changes the step has.
+struct Named<'b> {
+    book: &'b Book,
+    facts: Vec<FactIx>,
+    batches: FxHashMap<BatchIx, Vec<FactIx>>,
+    places: FxHashMap<PlaceIx, Vec<FactIx>>,
+}
+
+impl<'b> Named<'b> {
+    fn of(book: &'b Book, facts: Vec<FactIx>) -> Self {
+        let (mut batches, mut places) = (FxHashMap::default(), FxHashMap::default());
+        for fact in facts.iter().copied() {
+            for flow in book.flows_of_fact(fact) {
+                note(&mut batches, flow.batch, fact);
+            }
+            for deed in book.deeds_of_fact(fact) {
+                match deed {
+                    Deed::Mention { batch } | Deed::Count { batch, .. } | Deed::Hold { batch, .. } => {
+                        note(&mut batches, *batch, fact);
+                    }
+                    Deed::Move { container: place, .. } | Deed::Empty { place, .. }
+                        if book.place_kind(*place) != PlaceKind::Location =>
+                    {
+                        note(&mut places, *place, fact);
+                    }
+                    _ => {}
                 }
-                Deed::Move { container: place, .. } | Deed::Empty { place, .. } => is_placed(*place),
-                _ => false,
-            })
-    };
-    let own: Vec<&FactIx> = facts.iter().filter(names_it).collect();
-    let indirect = own.is_empty();
-    let listed: Vec<&FactIx> = if indirect && facts.len() <= CAUSES_MAX { facts.iter().collect() } else { own };
-    (listed.into_iter().map(|fact| book.event_id_text(*fact).to_owned()).collect(), indirect)
+            }
+        }
+        Self { book, facts, batches, places }
+    }
+
+    /// The events behind a change, and whether none of them names the batch or where it is.
+    fn causes(&self, batch: Option<BatchIx>, slice: Option<PlaceIx>) -> (Vec<String>, bool) {
+        let of_batch = batch.and_then(|batch| self.batches.get(&batch)).into_iter().flatten();
+        let of_place = slice.and_then(|slice| self.places.get(&slice)).into_iter().flatten();
+        let mut own: Vec<FactIx> = of_batch.chain(of_place).copied().collect();
+        own.sort_unstable();
+        own.dedup();
+        let indirect = own.is_empty();
+        let listed = if indirect && self.facts.len() <= CAUSES_MAX { &self.facts } else { &own };
+        (listed.iter().map(|fact| self.book.event_id_text(*fact).to_owned()).collect(), indirect)
+    }
+}
+
+/// Facts come in their order; one may name a batch several times.
+fn note<K: Eq + std::hash::Hash>(named: &mut FxHashMap<K, Vec<FactIx>>, key: K, fact: FactIx) {
+    let facts = named.entry(key).or_default();
+    if facts.last() != Some(&fact) {
+        facts.push(fact);
+    }
 }
 
 /// What trouble with the server means for a feed: one that is away is waited for.
