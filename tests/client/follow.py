@@ -183,12 +183,14 @@ def timeless(row):
 class Follower:
     """Follows the changes of what is on hand."""
 
-    def __init__(self, client, ledger):
+    def __init__(self, client, ledger, name="a look into the bucket"):
+        self.who = name
         self.client, self.stream = client, client.jetstream()
         self.bucket, self.name = f"KV_lotline-{ledger}-on-hand", f"lotline-{ledger}-on-hand-changes"
         self.prefix = f"$KV.lotline-{ledger}-on-hand."
-        self.rows, self.as_of = {}, {}
+        self.rows, self.as_of, self.begun = {}, {}, "nothing"
         self.sequence = self.commit = self.changes = self.skipped = self.resumed = 0
+        self.whole = True
 
     async def snapshot(self):
         """What the bucket says; the changes behind its own mark follow."""
@@ -200,6 +202,7 @@ class Follower:
                 await asyncio.sleep(0.1)
         mark = json.loads(mark.data)
         self.sequence, self.commit = mark["sequence"], mark["commit"]
+        self.begun = f"change {self.sequence}, commit {self.commit}"
         subjects, offset = {}, 0
         info = await self.stream.stream_info(self.bucket, subjects_filter=self.prefix + ">")
         subjects = info.state.subjects or {}
@@ -213,10 +216,12 @@ class Follower:
                 self.rows[key] = timeless(json.loads(message.data))
         return len(subjects)
 
-    def apply(self, sequence, change):
+    def apply(self, sequence, change, step):
         if sequence != self.sequence + 1:
             raise Wrong(f"change {sequence} came behind change {self.sequence}")
         self.sequence = sequence
+        number, of = step.split("/")
+        self.whole = number == of
         if change["commit"] < self.commit:
             raise Wrong(f"change {sequence} is of commit {change['commit']}, behind {self.commit}")
         self.commit = change["commit"]
@@ -227,7 +232,10 @@ class Follower:
             return
         old, new = timeless(change.get("old")), timeless(change.get("new"))
         if self.rows.get(key) != old:
-            raise Wrong(f"change {sequence} of {key} is from {old}, and here is {self.rows.get(key)}")
+            raise Wrong(
+                f"{self.who}: change {sequence} (commit {change['commit']}) of {key} is from {old}, and here is "
+                f"{self.rows.get(key)} as of commit {self.as_of.get(key)}; begun behind {self.begun}"
+            )
         if new is None:
             del self.rows[key]
         else:
@@ -256,13 +264,38 @@ class Follower:
                         # A server that was started again has forgotten its reader.
                         await reader.consumer_info()
                     for message in messages:
-                        self.apply(message.metadata.sequence.stream, json.loads(message.data))
-                    if done() is not None and self.commit >= done():
-                        info = await self.stream.stream_info(self.name)
-                        if info.state.last_seq == self.sequence:
-                            return
+                        step = message.headers["Lotline-Step"]
+                        self.apply(message.metadata.sequence.stream, json.loads(message.data), step)
+                    # A commit has come whole only with the last change of its step.
+                    if done() is not None and self.commit >= done() and self.whole:
+                        return
             except (NatsError, APIError, asyncio.TimeoutError):
                 await asyncio.sleep(0.2)
+
+    async def story(self, key):
+        """All that the stream and the bucket say of a key: what a difference is searched in."""
+        config = ConsumerConfig(ack_policy=AckPolicy.NONE, deliver_policy=DeliverPolicy.ALL)
+        lines = [f"{self.who}, begun behind {self.begun}: skipped {self.skipped}, as of {self.as_of.get(key)}"]
+        name = (await self.stream.add_consumer(self.name, config)).name
+        reader = await self.stream.pull_subscribe_bind(consumer=name, stream=self.name)
+        while True:
+            messages = await reader.fetch(500, timeout=10)
+            for message in messages:
+                change = json.loads(message.data)
+                if change["key"] == key:
+                    sums = [row and row["quantity"]["value"] for row in (change.get("old"), change.get("new"))]
+                    lines.append(f"change {message.metadata.sequence.stream}, commit {change['commit']}: {sums}")
+            if messages[-1].metadata.num_pending == 0:
+                break
+        try:
+            message = await self.stream.get_last_msg(self.bucket, self.prefix + key)
+            lines.append(f"bucket: {message.headers} {message.data}")
+        except NotFoundError:
+            lines.append("bucket: nothing")
+        return "\n".join(lines)
+
+    def keys(self):
+        return {(row["batch"]["code"], row["place"]): key for key, row in self.rows.items()}
 
     def sums(self):
         told = {}
@@ -289,7 +322,8 @@ async def main(asked):
     )
     sender = Sender(client, asked.ledger, asked.events)
     head = None
-    early, late = Follower(client, asked.ledger), Follower(client, asked.ledger)
+    early = Follower(client, asked.ledger, "the follower from the first change")
+    late = Follower(client, asked.ledger, "the follower from the bucket")
     in_bucket = 0
 
     async def send():
@@ -317,7 +351,10 @@ async def main(asked):
         told = follower.sums()
         if told != right:
             some = {key: (told.get(key), right.get(key)) for key in told.keys() | right.keys()}
-            raise Wrong(f"not what was sent: {[item for item in some.items() if item[1][0] != item[1][1]][:5]}")
+            some = [item for item in some.items() if item[1][0] != item[1][1]]
+            keys = {**early.keys(), **late.keys()}
+            story = await follower.story(keys[some[0][0]]) if some[0][0] in keys else ""
+            raise Wrong(f"{follower.who}: {len(some)} not what was sent: {some[:5]}\n{story}")
     # The bucket comes behind its changes.
     for _ in range(300):
         snapshot = Follower(client, asked.ledger)

@@ -41,6 +41,8 @@ pub struct Step {
 /// The last message of a stream of changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tail {
+    /// Its sequence in the stream.
+    pub sequence: u64,
     /// Its step; the hash as text.
     pub since: CommitNumber,
     /// The commit that it is as of.
@@ -57,6 +59,11 @@ impl Tail {
     /// Whether the step was told to its end.
     pub fn is_whole(&self) -> bool {
         self.number >= self.of
+    }
+
+    /// The sequence that the last whole step ends with; 0 where there is none.
+    pub fn whole_sequence(&self) -> u64 {
+        if self.is_whole() { self.sequence } else { self.sequence.saturating_sub(self.number as u64) }
     }
 }
 
@@ -214,7 +221,8 @@ impl Feed {
                 let source = format!("message {} of stream {} is no change", state.last_sequence, self.stream);
                 return Err(Trouble::Refused { doing, source: source.into() });
             };
-            Ok(Some(Tail { since, commit, hash: text(channel::COMMIT_HASH), number, of }))
+            let sequence = state.last_sequence;
+            Ok(Some(Tail { sequence, since, commit, hash: text(channel::COMMIT_HASH), number, of }))
         };
         bus.block_on(bus.unless_denied("read the last change", concerns, work))
     }
@@ -293,12 +301,13 @@ impl Feed {
         bucket
     }
 
-    /// Brings the bucket up to a step that is in the stream whole.
+    /// Brings the bucket up to a step that is in the stream whole, and ends there with a sequence; another step may have
+    /// begun behind it.
     ///
     /// # Errors
     /// [`FeedError`]: some of it may be there.
-    pub fn keep(&mut self, step: &Step, changes: &[Change]) -> Result<(), FeedError> {
-        let (bus, concerns, sequence) = (self.bus.clone(), self.concerns(), self.last.0);
+    pub fn keep(&mut self, step: &Step, changes: &[Change], sequence: u64) -> Result<(), FeedError> {
+        let (bus, concerns) = (self.bus.clone(), self.concerns());
         let work = async {
             let _ = self.settle().await;
             self.bucket().put(step, changes, sequence).await

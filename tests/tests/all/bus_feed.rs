@@ -444,6 +444,48 @@ fn killed_and_restarted_projectors_leave_no_gap_and_no_repeat() {
     assert!(changes.len() > 50, "{}", changes.len());
 }
 
+/// Found with a client that took its snapshot between: the bucket was brought up to the last whole step, and said that it
+/// had what was told of the next one.
+#[test]
+fn a_bucket_behind_a_step_that_was_begun_says_no_more_than_it_has() {
+    let Some(server) = Server::start() else { return };
+    let folder = tempdir().expect("a folder");
+    let folder = folder.path();
+    let url = server.url();
+    let project = |folder: &Path, url: &str| {
+        let until = commits(folder, "plant").to_string();
+        let arguments = ["projector", "inventory", "--feed", "--nats", url, "--dir", "beside", "--until", &until];
+        let said = run(folder, &arguments);
+        assert_eq!(said.code, 0, "{said:?}");
+    };
+    let lines: Vec<String> =
+        (0..40).map(|number| received(&format!("r{number}"), &batch("milk", &format!("M{number}")), "10")).collect();
+    for (name, lines) in [("first", &lines[..20]), ("second", &lines[20..])] {
+        std::fs::write(folder.join(name), lines.join("\n")).expect("written");
+        let said = run(folder, &["submit", "--dir", "plant", name]);
+        assert_eq!(said.code, 0, "{said:?}");
+        publish(folder, "plant", &url);
+        project(folder, &url);
+    }
+    let mut wire = Wire::connect(&url);
+    let stream = changes_stream(folder, "on-hand");
+    let changes = agree(folder, &mut wire);
+    // Its last step, and where the one before it ends.
+    let last = &changes[changes.len() - 1]["commit"];
+    let whole = changes.iter().filter(|change| change["commit"] != *last).count();
+    assert!(whole > 0 && changes.len() > whole + 1, "{whole} of {}", changes.len());
+
+    // Of the last step only one change was told, and of no step any value was kept.
+    wire.cut(&stream, whole as u64 + 1);
+    wire.delete(&format!("KV_lotline-{}-on-hand", ledger(folder)));
+    wire.listen(&format!("$KV.lotline-{}-on-hand.as-of", ledger(folder)));
+    project(folder, &url);
+    let mut marks = [wire.next(), wire.next()].map(|came| came.json());
+    assert_eq!((&marks[0]["commit"], &marks[0]["sequence"]), (&changes[whole - 1]["commit"], &json!(whole)));
+    assert_eq!(marks[1]["sequence"].take(), json!(changes.len()));
+    agree(folder, &mut Wire::connect(&url));
+}
+
 #[test]
 fn a_server_that_lost_everything_is_told_everything_again() {
     let Some(mut server) = Server::start() else { return };

@@ -299,6 +299,33 @@ impl Wire {
         assert_eq!(told["config"]["name"], stream, "{told}");
     }
 
+    /// Deletes a stream.
+    #[track_caller]
+    pub fn delete(&mut self, stream: &str) {
+        let told = self.api(&format!("STREAM.DELETE.{stream}"), &Value::Null);
+        assert_eq!(told["success"], json!(true), "{told}");
+    }
+
+    /// Puts another stream in a stream's place, with its first messages alone: as if the others had never come.
+    #[track_caller]
+    pub fn cut(&mut self, stream: &str, keep: u64) {
+        let kept: Vec<Came> = (1..=keep).map(|seq| self.stored(stream, &json!({ "seq": seq }))).collect();
+        let config = self.api(&format!("STREAM.INFO.{stream}"), &Value::Null)["config"].take();
+        self.delete(stream);
+        let told = self.api(&format!("STREAM.CREATE.{stream}"), &config);
+        assert_eq!(told["config"]["name"], stream, "{told}");
+        for came in kept {
+            // Without what fenced them at their first time.
+            let lines = came.head.lines().skip(1).filter_map(|line| line.split_once(':'));
+            let headers: Vec<(&str, &str)> = lines
+                .map(|(name, value)| (name, value.trim()))
+                .filter(|(name, _)| !name.starts_with("Nats-"))
+                .collect();
+            let told = self.request(&came.subject, &headers, &came.body).json();
+            assert!(told["seq"].is_u64(), "{told}");
+        }
+    }
+
     /// Publishes into a stream, as somebody else might; its sequence.
     #[track_caller]
     pub fn publish(&mut self, subject: &str, bytes: &[u8]) -> u64 {

@@ -45,8 +45,8 @@ pub struct Due {
     step: Step,
     changes: Vec<Change>,
     told: usize,
-    /// It is in the stream whole, and only the bucket lacks some of it.
-    only_kept: bool,
+    /// It is in the stream whole up to this sequence, and only the bucket lacks some of it.
+    only_kept: Option<u64>,
     rows: Found,
 }
 
@@ -110,10 +110,10 @@ impl Feeder {
 
     /// The model is borrowed for a while at a time, and never while the server is waited for.
     fn look(&mut self, live: &Live, hash_of: HashOf<'_>) -> Result<Option<Due>, Trouble> {
-        let (at, told, until) = match self.at {
-            At::Commit(at) => (at, 0, None),
+        let (at, begun) = match self.at {
+            At::Commit(at) => (at, None),
             At::Unknown => match self.feed.tail()? {
-                None => (CommitNo(0), 0, None),
+                None => (CommitNo(0), None),
                 // The model was saved earlier; it will come to it.
                 Some(tail) if tail.commit.get() > live.commit() => return Ok(None),
                 Some(tail) => {
@@ -124,10 +124,10 @@ impl Feeder {
                         return Err(Trouble::Unsuitable { stream: self.feed.stream().to_owned(), why });
                     }
                     let at = if tail.is_whole() { commit } else { CommitNo(tail.since.get()) };
-                    if let Some(due) = self.unkept(live, at, hash_of)? {
+                    if let Some(due) = self.unkept(live, at, tail.whole_sequence(), hash_of)? {
                         return Ok(Some(due));
                     }
-                    if tail.is_whole() { (at, 0, None) } else { (at, tail.number, Some((commit, tail.hash))) }
+                    (at, (!tail.is_whole()).then_some(tail))
                 }
             },
         };
@@ -145,7 +145,8 @@ impl Feeder {
             }
             return Ok(None);
         }
-        let (until, hash) = until.unwrap_or_else(|| {
+        let begun_until = begun.as_ref().map(|tail| (CommitNo(tail.commit.get()), tail.hash.clone()));
+        let (until, hash) = begun_until.unwrap_or_else(|| {
             let single = (head.0 - at.0 <= SINGLE_STEPS).then_some(CommitNo(at.0 + 1));
             let known = single.and_then(|next| Some((next, hash_of(next)?.to_string())));
             known.unwrap_or_else(|| (head, hash.to_string()))
@@ -153,12 +154,24 @@ impl Feeder {
         let before = std::mem::take(&mut self.rows);
         let (changes, rows) = self.step(live, &before, at, until);
         self.rows = before;
+        if begun.as_ref().is_some_and(|tail| tail.of != changes.len()) {
+            let why = "its last step was begun by another version, which told it otherwise; let that one end it, or copy \
+                       what is to be kept of it, and delete it and its bucket: then it is told anew";
+            return Err(Trouble::Unsuitable { stream: self.feed.stream().to_owned(), why });
+        }
+        let told = begun.map_or(0, |tail| tail.number);
         let step = Step { since: CommitNumber::new(at.0), commit: CommitNumber::new(until.0), hash };
-        Ok(Some(Due { step, changes, told, only_kept: false, rows }))
+        Ok(Some(Due { step, changes, told, only_kept: None, rows }))
     }
 
-    /// What the stream has up to a commit and the bucket has not.
-    fn unkept(&mut self, live: &Live, told: CommitNo, hash_of: HashOf<'_>) -> Result<Option<Due>, Trouble> {
+    /// What the stream has up to a commit, with which it ends at a sequence, and the bucket has not.
+    fn unkept(
+        &mut self,
+        live: &Live,
+        told: CommitNo,
+        sequence: u64,
+        hash_of: HashOf<'_>,
+    ) -> Result<Option<Due>, Trouble> {
         let kept = CommitNo(self.feed.as_of()?.map_or(0, |as_of| as_of.commit));
         if kept >= told {
             return Ok(None);
@@ -168,7 +181,7 @@ impl Feeder {
         let (changes, rows) = self.step(live, &before, kept, told);
         let hash = hash_of(told).map(|hash| hash.to_string()).unwrap_or_default();
         let step = Step { since: CommitNumber::new(kept.0), commit: CommitNumber::new(told.0), hash };
-        Ok(Some(Due { step, changes, told: 0, only_kept: true, rows }))
+        Ok(Some(Due { step, changes, told: 0, only_kept: Some(sequence), rows }))
     }
 
     /// Tells what was due. What goes wrong is found out again at the next look.
@@ -179,12 +192,12 @@ impl Feeder {
         let Due { step, changes, told, only_kept, rows } = due;
         let commit = CommitNo(step.commit.get());
         let result = match (changes.is_empty(), only_kept) {
-            (true, false) => Ok(()),
-            (_, true) => self.feed.keep(&step, &changes),
-            (false, false) => self.feed.tell(step, changes, told),
+            (_, Some(sequence)) => self.feed.keep(&step, &changes, sequence),
+            (true, None) => Ok(()),
+            (false, None) => self.feed.tell(step, changes, told),
         };
         match result {
-            Ok(()) if only_kept => {
+            Ok(()) if only_kept.is_some() => {
                 self.at = At::Unknown;
                 Ok(())
             }
