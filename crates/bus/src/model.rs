@@ -15,18 +15,28 @@ pub struct Cursor {
 
 /// Something that is made from commits, in order: a read model, or a copy of a ledger. It owns its cursor, which is
 /// saved together with what was made, so that a commit is never applied twice and never left out.
-pub trait Model {
+pub trait Model: Send {
     /// Why a commit cannot be applied or saved.
     type Error: std::error::Error + Send + Sync + 'static;
+
+    /// A commit that is ready to be applied.
+    type Prepared: Send;
 
     /// How far it has come, with what is not saved yet.
     fn cursor(&self) -> Cursor;
 
-    /// Applies the next commit. Number, previous hash and the commit's own bytes were checked; `hash` is its hash.
+    /// Makes a commit ready, in another thread perhaps, while those before it are applied. Its number, previous hash and
+    /// own bytes were checked; `hash` is its hash.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn prepare(frame: Frame, hash: CommitHash) -> Result<Self::Prepared, Self::Error>;
+
+    /// Applies the next commit.
     ///
     /// # Errors
     /// When it cannot; then nothing of it was applied.
-    fn apply(&mut self, frame: &Frame, hash: CommitHash) -> Result<(), Self::Error>;
+    fn apply(&mut self, commit: &Self::Prepared) -> Result<(), Self::Error>;
 
     /// Saves what was applied, with the cursor, all or nothing.
     ///

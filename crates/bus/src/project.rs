@@ -194,7 +194,10 @@ impl Bus {
         options: &ProjectOptions,
         stop: &Stop,
     ) -> Result<Projected, ProjectError<M::Error>> {
-        self.block_on(feed::Feed::new(self, model, options, stop).run())
+        std::thread::scope(|scope| {
+            let beside = feed::Beside::start(scope);
+            self.block_on(feed::Feed::new(self, model, options, stop, beside).run())
+        })
     }
 }
 

@@ -166,12 +166,19 @@ pub fn check(model: &mut ReadModel, reader: &Reader) -> Result<(), Failure> {
 }
 
 /// A commit, decoded.
-struct Decoded {
-    meta: CommitMeta,
-    events: Vec<Told>,
+#[derive(Debug)]
+pub struct Decoded {
+    /// What it says of itself.
+    pub meta: CommitMeta,
+    /// Its events, and what they do.
+    pub events: Vec<Told>,
 }
 
-fn decode(frame: &Frame) -> Result<Decoded, Failure> {
+/// Decodes a commit.
+///
+/// # Errors
+/// Where an event cannot be read: a newer program wrote it.
+pub fn decode(frame: &Frame) -> Result<Decoded, Failure> {
     let header = frame.header();
     let commit = CommitNo(header.number.get());
     let recorded_at = RecordedAt(Instant(header.recorded_at.get()));
@@ -258,10 +265,10 @@ pub fn follow(
 /// Applies one commit to one read model.
 ///
 /// # Errors
-/// Where it cannot be read, or does not follow.
-pub fn apply_frame(model: &mut ReadModel, frame: &Frame) -> Result<(), Failure> {
-    let Decoded { meta, events } = decode(frame)?;
-    model.apply_told(meta, &events).map_err(|error| {
+/// Where it does not follow.
+pub fn apply_one(model: &mut ReadModel, commit: &Decoded) -> Result<(), Failure> {
+    let Decoded { meta, events } = commit;
+    model.apply_told(*meta, events).map_err(|error| {
         Failure::new(Exit::Damage, format!("commit {} does not follow what was applied", meta.number.0)).because(error)
     })
 }

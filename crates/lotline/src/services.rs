@@ -26,7 +26,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args;
 use crate::failure::{Exit, Failure};
-use crate::folder::Folder;
+use crate::folder::{self, Decoded, Folder};
 use crate::print::finished;
 
 use board::{Board, Role};
@@ -142,13 +142,18 @@ struct Copy(Writer);
 
 impl Model for Copy {
     type Error = Failure;
+    type Prepared = Frame;
 
     fn cursor(&self) -> Cursor {
         let head = self.0.head();
         Cursor { ledger: head.ledger, commit: head.commit, hash: head.hash }
     }
 
-    fn apply(&mut self, frame: &Frame, _: CommitHash) -> Result<(), Failure> {
+    fn prepare(frame: Frame, _: CommitHash) -> Result<Frame, Failure> {
+        Ok(frame)
+    }
+
+    fn apply(&mut self, frame: &Frame) -> Result<(), Failure> {
         self.0.append_frame(frame.bytes())?;
         Ok(())
     }
@@ -259,6 +264,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Model for Fed<'_> {
     type Error = Failure;
+    type Prepared = Decoded;
 
     fn cursor(&self) -> Cursor {
         let cursor = self.live.read().cursor();
@@ -269,11 +275,15 @@ impl Model for Fed<'_> {
         }
     }
 
-    fn apply(&mut self, frame: &Frame, hash: CommitHash) -> Result<(), Failure> {
-        self.live.apply(frame, hash)?;
-        let header = frame.header();
-        let (number, events) = (header.number.get(), header.event_count.into());
-        self.board.model(self.live.kind(), number, events, Some(header.recorded_at));
+    fn prepare(frame: Frame, _: CommitHash) -> Result<Decoded, Failure> {
+        folder::decode(&frame)
+    }
+
+    fn apply(&mut self, commit: &Decoded) -> Result<(), Failure> {
+        self.live.apply(commit)?;
+        let Decoded { meta, events } = commit;
+        let recorded_at = lotline_ledger::Micros::new(meta.recorded_at.0.0);
+        self.board.model(self.live.kind(), meta.number.0, events.len() as u64, Some(recorded_at));
         Ok(())
     }
 

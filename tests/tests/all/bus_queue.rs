@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tempfile::tempdir;
 
 use super::bus_input::config;
-use super::bus_intake::{events, ledger, serve};
+use super::bus_intake::{events, ledger, serve, subject};
 use super::bus_relay::reader;
 use super::bus_server::{Server, until};
 use super::bus_wire::{Came, Wire};
@@ -225,6 +225,8 @@ fn a_server_that_restarts_under_the_service_has_its_queue_read_on() {
             let number = 100 * round + number;
             assert!(publish(&mut wire, &to, &format!("r{number}"), &[], &delivery(number))["seq"].is_u64());
         }
+        // What was not connected has no connection that breaks.
+        subject(folder, &mut wire, "erp");
         server.stop();
         running.note("the connection to the NATS server broke");
         server.run();

@@ -217,11 +217,13 @@ impl Running {
     /// Waits for a line of its standard error that has this in it.
     #[track_caller]
     pub fn note(&mut self, text: &str) -> String {
+        let begun = Instant::now();
         loop {
             let line = self.err.next(text);
             if line.contains(text) {
                 return line;
             }
+            assert!(begun.elapsed() < PATIENCE, "in vain: {text}; before it came {:#?}", self.err.come);
         }
     }
 

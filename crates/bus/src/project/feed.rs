@@ -1,12 +1,14 @@
 //! One projector at work.
 
 use std::error::Error;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::Scope;
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::pull::{Config, Stream as Messages};
+use async_nats::jetstream::consumer::pull::{Config, MessagesError, Stream as Messages};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, ReplayPolicy};
 use async_nats::jetstream::stream::ConsumerErrorKind;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use lotline_ledger::{CommitHash, CommitNumber, Frame, FrameError, Head};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -20,6 +22,10 @@ use crate::stream::{Commits, of_commits};
 /// How much may be on its way to this process.
 const BATCH_MESSAGES: usize = 1_000;
 const BATCH_BYTES: usize = 16 << 20;
+/// At most so many commits are made ready while others are applied,
+const READY_COMMITS: usize = 256;
+/// and no more when they have so many bytes: an event that was made ready takes many times the room of its bytes.
+const READY_BYTES: usize = 1 << 20;
 /// The server says so often that it is still there.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 const PULL: Duration = Duration::from_secs(30);
@@ -28,7 +34,7 @@ const FORGOTTEN: Duration = Duration::from_secs(60);
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
-pub(super) struct Feed<'a, M> {
+pub(super) struct Feed<'a, M: Model> {
     bus: &'a Bus,
     model: &'a mut M,
     options: &'a ProjectOptions,
@@ -39,6 +45,72 @@ pub(super) struct Feed<'a, M> {
     refetched: u64,
     unsaved: Unsaved,
     waiting: Waiting,
+    /// Checked, and not applied yet.
+    ready: Vec<Ready<M::Prepared>>,
+    /// Applied, and to be let go of.
+    spent: Vec<Ready<M::Prepared>>,
+    beside: Beside<M>,
+}
+
+/// A commit that is the next link behind those before it.
+struct Ready<P> {
+    at: CommitNumber,
+    events: u64,
+    prepared: P,
+}
+
+/// A message: its sequence, and a commit's bytes.
+type Message = (CommitNumber, Vec<u8>);
+
+/// What is to be checked behind a head, and what was applied: to let go of it takes a good part of the time to apply it.
+struct Work<M: Model> {
+    head: Head,
+    some: Vec<Message>,
+    spent: Vec<Ready<M::Prepared>>,
+}
+
+/// What was made of some messages, and the head behind them.
+struct Checked<M: Model> {
+    head: Head,
+    ready: Vec<Ready<M::Prepared>>,
+    then: Then<M::Error>,
+}
+
+/// A thread that makes commits ready while others are applied.
+pub(super) struct Beside<M: Model> {
+    work: Sender<Work<M>>,
+    checked: Receiver<Checked<M>>,
+}
+
+impl<M: Model> Beside<M> {
+    pub(super) fn start<'s>(scope: &'s Scope<'s, '_>) -> Self
+    where
+        M: 's,
+    {
+        let (work, todo) = channel::<Work<M>>();
+        let (done, checked) = channel();
+        scope.spawn(move || {
+            for Work { head, some, spent } in todo {
+                drop(spent);
+                if done.send(check_all::<M>(head, some)).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { work, checked }
+    }
+}
+
+/// How the checking of some messages ended.
+enum Then<E> {
+    /// With the last one.
+    Next,
+    /// With one that was there before.
+    Again,
+    /// With one that is not the next commit.
+    Other(CommitNumber),
+    /// With one that is the next commit, and cannot be read.
+    Unreadable(CommitNumber, E),
 }
 
 #[derive(Default)]
@@ -68,7 +140,13 @@ enum Next {
 type Outcome<T, M> = Result<T, ProjectError<<M as Model>::Error>>;
 
 impl<'a, M: Model> Feed<'a, M> {
-    pub(super) fn new(bus: &'a Bus, model: &'a mut M, options: &'a ProjectOptions, stop: &'a Stop) -> Self {
+    pub(super) fn new(
+        bus: &'a Bus,
+        model: &'a mut M,
+        options: &'a ProjectOptions,
+        stop: &'a Stop,
+        beside: Beside<M>,
+    ) -> Self {
         Self {
             bus,
             model,
@@ -80,6 +158,9 @@ impl<'a, M: Model> Feed<'a, M> {
             refetched: 0,
             unsaved: Unsaved::default(),
             waiting: Waiting::default(),
+            ready: Vec::new(),
+            spent: Vec::new(),
+            beside,
         }
     }
 
@@ -219,62 +300,108 @@ impl<'a, M: Model> Feed<'a, M> {
         Ok(messages)
     }
 
+    /// Reads until something else has to be done; everything that was checked is applied then.
     async fn read(&mut self, commits: &Commits, head: &mut Head, messages: &mut Messages) -> Outcome<Next, M> {
+        let read = self.read_on(commits, head, messages).await;
+        self.apply_ready()?;
+        read
+    }
+
+    async fn read_on(&mut self, commits: &Commits, head: &mut Head, messages: &mut Messages) -> Outcome<Next, M> {
         let mut connected = self.bus.connected();
         connected.mark_unchanged();
-        while !self.is_done() {
-            let arrived = tokio::select! {
-                biased;
-                () = self.stop.told() => return Ok(Next::Read),
-                // The server has forgotten the consumer, if it was started anew.
-                Ok(()) = connected.changed() => return Ok(Next::Recreate),
-                arrived = timeout(self.options.idle, messages.next()) => arrived,
-            };
-            let next = match arrived {
-                Ok(Some(Ok(message))) => {
-                    let number = message.info().map(|info| info.stream_sequence).unwrap_or(0);
-                    self.take(commits, head, CommitNumber::new(number), message.payload.to_vec()).await?
+        loop {
+            let (mut some, mut ended) = self.arrived(messages);
+            if some.is_empty() && ended.is_none() {
+                self.apply_ready()?;
+                if self.is_done() {
+                    return Ok(Next::Read);
                 }
-                Ok(Some(Err(error))) => {
+                let first = tokio::select! {
+                    biased;
+                    () = self.stop.told() => return Ok(Next::Read),
+                    // The server has forgotten the consumer, if it was started anew.
+                    Ok(()) = connected.changed() => return Ok(Next::Recreate),
+                    first = timeout(self.options.idle, messages.next()) => first,
+                };
+                match first {
+                    Ok(Some(Ok(message))) => some.push(of_message(&message)),
+                    Ok(end) => ended = Some(end.and_then(Result::err)),
+                    Err(_idle) => match self.look(commits, head).await? {
+                        Next::Read => {}
+                        next => return Ok(next),
+                    },
+                }
+            }
+            match self.take(head, some)? {
+                Then::Next => {}
+                Then::Again => return Ok(Next::Recreate),
+                Then::Other(number) => {
+                    self.apply_ready()?;
+                    let expected = head.commit.next();
+                    let stream = &commits.name;
+                    tracing::warn!(%expected, %number, stream, "not the next commit; asking the stream's leader");
+                    return self.ask_leader(commits, head, number).await;
+                }
+                Then::Unreadable(at, source) => {
+                    self.apply_ready()?;
+                    return Err(ProjectError::Apply { at, source });
+                }
+            }
+            self.save_when_due()?;
+            if self.stop.is_told() {
+                return Ok(Next::Read);
+            }
+            if let Some(ended) = ended {
+                self.apply_ready()?;
+                if let Some(error) = ended {
                     tracing::warn!(%error, stream = commits.name, "the consumer failed; making it anew");
                     if !self.wait().await {
                         let doing = "deliver commits";
                         return Err(Trouble::Unreachable { doing, source: error.into() }.into());
                     }
-                    Next::Recreate
                 }
-                Ok(None) => Next::Recreate,
-                Err(_idle) => self.look(commits, head).await?,
-            };
-            self.save_when_due()?;
-            if !matches!(next, Next::Read) {
-                return Ok(next);
+                return Ok(Next::Recreate);
             }
         }
-        Ok(Next::Read)
     }
 
-    /// A message: applied if it is the next commit. If not, the leader is asked, once, before the chain is called
-    /// broken: a consumer that was cut off may have lost what the stream still has.
-    async fn take(
-        &mut self,
-        commits: &Commits,
-        head: &mut Head,
-        number: CommitNumber,
-        bytes: Vec<u8>,
-    ) -> Outcome<Next, M> {
-        let expected = head.commit.next();
-        if number < expected {
-            return Ok(Next::Recreate);
+    /// What has come already, and how the consumer ended if it did; nothing is waited for.
+    fn arrived(&self, messages: &mut Messages) -> (Vec<Message>, Option<Option<MessagesError>>) {
+        let (mut some, mut bytes) = (Vec::new(), 0);
+        let is_last = |some: &[Message]| {
+            some.last().is_some_and(|(number, _)| self.options.until.is_some_and(|until| *number >= until))
+        };
+        while some.len() < READY_COMMITS && bytes < READY_BYTES && !is_last(&some) {
+            match messages.next().now_or_never() {
+                None => break,
+                Some(Some(Ok(message))) => {
+                    bytes += message.payload.len();
+                    some.push(of_message(&message));
+                }
+                Some(end) => return (some, Some(end.and_then(Result::err))),
+            }
         }
-        if number == expected
-            && let Ok((frame, hash)) = check(head, bytes)
-        {
-            self.apply(head, &frame, hash)?;
-            return Ok(Next::Read);
-        }
-        tracing::warn!(%expected, %number, stream = commits.name, "not the next commit; asking the stream's leader");
-        self.ask_leader(commits, head, number).await
+        (some, None)
+    }
+
+    /// Makes messages ready that are the next commits, while those that were made ready before are applied. If one is
+    /// not the next, the leader is asked, once, before the chain is called broken: a consumer that was cut off may have
+    /// lost what the stream still has.
+    fn take(&mut self, head: &mut Head, some: Vec<Message>) -> Outcome<Then<M::Error>, M> {
+        let (before, spent) = (head.clone(), std::mem::take(&mut self.spent));
+        let checked = if self.ready.is_empty() {
+            drop(spent);
+            check_all::<M>(before, some)
+        } else {
+            let gone = "the thread ends with its sender, or panics with the scope";
+            self.beside.work.send(Work { head: before, some, spent }).map_err(drop).expect(gone);
+            self.apply_ready()?;
+            self.beside.checked.recv().expect(gone)
+        };
+        *head = checked.head;
+        self.ready = checked.ready;
+        Ok(checked.then)
     }
 
     /// Reads the next commit from the leader; `up_to` is a later one that is known to have been there.
@@ -283,7 +410,7 @@ impl<'a, M: Model> Feed<'a, M> {
         let found = match commits.at(expected).await? {
             Some(bytes) => match check(head, bytes) {
                 Ok((frame, hash)) => {
-                    self.apply(head, &frame, hash)?;
+                    self.apply_one(head, frame, hash)?;
                     return Ok(Next::Recreate);
                 }
                 Err(found) => found,
@@ -298,7 +425,7 @@ impl<'a, M: Model> Feed<'a, M> {
             });
             if let Some((frame, hash)) = bytes.and_then(|bytes| check(head, bytes).ok()) {
                 tracing::warn!(%expected, stream = commits.name, copy, %found, "taken from a copy; repair the stream");
-                self.apply(head, &frame, hash)?;
+                self.apply_one(head, frame, hash)?;
                 self.refetched += 1;
                 return Ok(Next::Recreate);
             }
@@ -306,16 +433,25 @@ impl<'a, M: Model> Feed<'a, M> {
         Err(unfit(commits, expected, head.hash, found))
     }
 
-    fn apply(&mut self, head: &mut Head, frame: &Frame, hash: CommitHash) -> Outcome<(), M> {
+    fn apply_one(&mut self, head: &mut Head, frame: Frame, hash: CommitHash) -> Outcome<(), M> {
         let at = frame.header().number;
-        self.model.apply(frame, hash).map_err(|source| ProjectError::Apply { at, source })?;
-        *head = head.after(frame.header(), hash);
-        debug_assert_eq!(self.model.cursor(), Cursor { ledger: head.ledger, commit: head.commit, hash: head.hash });
-        self.applied += 1;
-        self.waiting = Waiting::default();
-        self.unsaved.commits += 1;
-        self.unsaved.events += u64::from(frame.header().event_count);
-        self.unsaved.since.get_or_insert_with(Instant::now);
+        self.ready.push(ready::<M>(head, frame, hash).map_err(|source| ProjectError::Apply { at, source })?);
+        self.apply_ready()
+    }
+
+    fn apply_ready(&mut self) -> Outcome<(), M> {
+        for one in std::mem::take(&mut self.ready) {
+            let Ready { at, events, ref prepared } = one;
+            self.model.apply(prepared).map_err(|source| ProjectError::Apply { at, source })?;
+            debug_assert_eq!(self.model.cursor().commit, at);
+            self.applied += 1;
+            self.waiting = Waiting::default();
+            self.unsaved.commits += 1;
+            self.unsaved.events += events;
+            self.unsaved.since.get_or_insert_with(Instant::now);
+            self.spent.push(one);
+            self.save_when_due()?;
+        }
         Ok(())
     }
 
@@ -365,6 +501,46 @@ impl<'a, M: Model> Feed<'a, M> {
         }
         Ok(())
     }
+}
+
+fn of_message(message: &async_nats::jetstream::Message) -> Message {
+    let number = message.info().map(|info| info.stream_sequence).unwrap_or(0);
+    (CommitNumber::new(number), message.payload.to_vec())
+}
+
+/// Checks messages and makes them ready, until one is not the next commit behind the head, which moves on.
+fn check_all<M: Model>(mut head: Head, some: Vec<Message>) -> Checked<M> {
+    let mut all = Vec::with_capacity(some.len());
+    let mut then = Then::Next;
+    for (number, bytes) in some {
+        let expected = head.commit.next();
+        if number < expected {
+            then = Then::Again;
+        } else if number == expected
+            && let Ok((frame, hash)) = check(&head, bytes)
+        {
+            match ready::<M>(&mut head, frame, hash) {
+                Ok(ready) => {
+                    all.push(ready);
+                    continue;
+                }
+                Err(error) => then = Then::Unreadable(number, error),
+            }
+        } else {
+            then = Then::Other(number);
+        }
+        break;
+    }
+    Checked { head, ready: all, then }
+}
+
+/// Makes the next commit ready, and moves the head on to it.
+fn ready<M: Model>(head: &mut Head, frame: Frame, hash: CommitHash) -> Result<Ready<M::Prepared>, M::Error> {
+    let header = frame.header();
+    let (at, events, after) = (header.number, u64::from(header.event_count), head.after(header, hash));
+    let prepared = M::prepare(frame, hash)?;
+    *head = after;
+    Ok(Ready { at, events, prepared })
 }
 
 /// Whether these bytes are the next link of the chain.

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use lotline_domain::book::{BatchIx, Bounds};
 use lotline_domain::time::CommitNo;
-use lotline_ledger::{CommitHash, Frame, Reader};
+use lotline_ledger::{CommitHash, Reader};
 use lotline_projections::{ReadModel, ReadModelKind};
 
 use super::lock;
 use crate::failure::Failure;
-use crate::folder;
+use crate::folder::{self, Decoded};
 
 /// So many hashes are remembered: the feed is not further behind, or goes to the head in one step.
 const HASHES: usize = 1_024;
@@ -106,15 +106,15 @@ impl Live {
     /// Applies a commit.
     ///
     /// # Errors
-    /// Where it cannot be read, or does not follow.
-    pub fn apply(&self, frame: &Frame, hash: CommitHash) -> Result<(), Failure> {
-        let number = frame.header().number.get();
+    /// Where it does not follow.
+    pub fn apply(&self, commit: &Decoded) -> Result<(), Failure> {
+        let number = commit.meta.number.0;
         {
             let mut hashes = lock(&self.hashes);
             hashes.truncate(HASHES - 1);
-            hashes.push_front((number, hash));
+            hashes.push_front((number, CommitHash::new(commit.meta.hash.0)));
         }
-        folder::apply_frame(&mut self.write(), frame)?;
+        folder::apply_one(&mut self.write(), commit)?;
         self.came_to(number);
         Ok(())
     }
