@@ -3,17 +3,16 @@
 use std::error::Error;
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::pull::{Config, Stream as Messages};
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, ReplayPolicy};
-use async_nats::jetstream::stream::ConsumerErrorKind;
 use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use lotline_ledger::{CommitHash, CommitNumber, Frame, FrameError, Head};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{ChainBroken, Found, ProjectError, ProjectOptions, Projected, head_of};
 use crate::connect::Bus;
-use crate::error::Trouble;
+use crate::error::{BoxError, Trouble};
 use crate::model::{Cursor, Model};
+use crate::seam::{Delivered, Read};
 use crate::stop::Stop;
 use crate::stream::{Commits, of_commits};
 
@@ -64,6 +63,8 @@ enum Next {
     /// A newer generation is there.
     Reopen,
 }
+
+type Messages = BoxStream<'static, Result<Delivered, BoxError>>;
 
 type Outcome<T, M> = Result<T, ProjectError<<M as Model>::Error>>;
 
@@ -189,34 +190,18 @@ impl<'a, M: Model> Feed<'a, M> {
     }
 
     async fn consume(&self, commits: &Commits, from: CommitNumber) -> Outcome<Messages, M> {
-        let doing = "make a consumer";
-        let config = Config {
-            name: Some(format!("{}-{}", self.options.name, self.bus.unique())),
-            description: Some("a projector; it keeps its own cursor".to_owned()),
-            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: from.get() },
-            ack_policy: AckPolicy::None,
-            replay_policy: ReplayPolicy::Instant,
-            max_deliver: 1,
-            inactive_threshold: FORGOTTEN,
-            num_replicas: 1,
-            memory_storage: true,
-            ..Config::default()
+        let read = Read {
+            name: format!("{}-{}", self.options.name, self.bus.unique()),
+            description: "a projector; it keeps its own cursor",
+            from: from.get(),
+            messages: BATCH_MESSAGES,
+            bytes: BATCH_BYTES,
+            heartbeat: HEARTBEAT,
+            pull: PULL,
+            forgotten: FORGOTTEN,
         };
-        let consumer = commits.stream().await?.create_consumer(config).await.map_err(|error| {
-            let kind = error.kind();
-            let told = if let ConsumerErrorKind::JetStream(told) = &kind { Some(told) } else { None };
-            Trouble::of(doing, told, error)
-        })?;
-        let messages = consumer
-            .stream()
-            .max_messages_per_batch(BATCH_MESSAGES)
-            .max_bytes_per_batch(BATCH_BYTES)
-            .heartbeat(HEARTBEAT)
-            .expires(PULL)
-            .messages()
-            .await
-            .map_err(|error| Trouble::of("read a stream", None, error))?;
-        Ok(messages)
+        let messages = self.bus.server().read(commits.name.clone(), read).await;
+        Ok(messages.map_err(|error| error.trouble("make a consumer"))?)
     }
 
     async fn read(&mut self, commits: &Commits, head: &mut Head, messages: &mut Messages) -> Outcome<Next, M> {
@@ -232,14 +217,13 @@ impl<'a, M: Model> Feed<'a, M> {
             };
             let next = match arrived {
                 Ok(Some(Ok(message))) => {
-                    let number = message.info().map(|info| info.stream_sequence).unwrap_or(0);
-                    self.take(commits, head, CommitNumber::new(number), message.payload.to_vec()).await?
+                    self.take(commits, head, CommitNumber::new(message.sequence), message.body.to_vec()).await?
                 }
                 Ok(Some(Err(error))) => {
                     tracing::warn!(%error, stream = commits.name, "the consumer failed; making it anew");
                     if !self.wait().await {
                         let doing = "deliver commits";
-                        return Err(Trouble::Unreachable { doing, source: error.into() }.into());
+                        return Err(Trouble::Unreachable { doing, source: error }.into());
                     }
                     Next::Recreate
                 }
