@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::credentials::{self, FileError};
 use crate::denied::{self, Act, Denials, Denied};
 use crate::error::{BoxError, Trouble};
+use crate::in_process::{InProcess, Link};
 use crate::nats::Nats;
 use crate::seam::Server;
 use crate::tally::{Counts, Tally};
@@ -110,7 +111,7 @@ pub enum ConnectError {
     Thread(#[source] std::io::Error),
 }
 
-/// A connection to a NATS server. Cheap to clone; after a break it reconnects by itself, without end.
+/// A connection to a NATS server, or to one in this process. Cheap to clone; after a break it reconnects by itself, without end.
 #[derive(Debug, Clone)]
 pub struct Bus {
     inner: Arc<Inner>,
@@ -151,6 +152,17 @@ impl Bus {
             jetstream::context::ContextBuilder::new().timeout(ANSWER).ack_timeout(ANSWER).build(client.clone());
         drop(inside);
         let server = Arc::new(Nats::new(client, context, connected));
+        Ok(Self { inner: Arc::new(Inner { server, counts, denials, runtime }) })
+    }
+
+    /// Connects to a server in this process.
+    ///
+    /// # Errors
+    /// When the system has no thread for it.
+    pub fn in_process(server: &InProcess) -> Result<Self, ConnectError> {
+        let runtime = runtime()?;
+        let (counts, denials) = (Arc::new(Counts::default()), Arc::new(Denials::new()));
+        let server = Arc::new(Link::new(server, counts.clone()));
         Ok(Self { inner: Arc::new(Inner { server, counts, denials, runtime }) })
     }
 
