@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream::{self, Context};
+use async_nats::jetstream;
 use async_nats::rustls::Error as TlsError;
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr, ServerError};
 use tokio::runtime::{Builder, Runtime};
@@ -14,6 +14,9 @@ use tokio::sync::watch;
 use crate::credentials::{self, FileError};
 use crate::denied::{self, Act, Denials, Denied};
 use crate::error::{BoxError, Trouble};
+use crate::in_process::{InProcess, Link};
+use crate::nats::Nats;
+use crate::seam::Server;
 use crate::tally::{Counts, Tally};
 
 /// An answer that takes longer is unknown.
@@ -108,7 +111,7 @@ pub enum ConnectError {
     Thread(#[source] std::io::Error),
 }
 
-/// A connection to a NATS server. Cheap to clone; after a break it reconnects by itself, without end.
+/// A connection to a NATS server, or to one in this process. Cheap to clone; after a break it reconnects by itself, without end.
 #[derive(Debug, Clone)]
 pub struct Bus {
     inner: Arc<Inner>,
@@ -116,13 +119,10 @@ pub struct Bus {
 
 #[derive(Debug)]
 struct Inner {
-    context: Context,
-    client: Client,
-    /// Counts how often the connection was made.
-    connected: watch::Receiver<u64>,
+    server: Arc<dyn Server>,
     counts: Arc<Counts>,
     denials: Arc<Denials>,
-    /// Last, so that the client ends before its thread.
+    /// Last, so that the connection ends before its thread.
     runtime: Runtime,
 }
 
@@ -136,12 +136,7 @@ impl Bus {
     /// # Errors
     /// Where that is no address, nothing answers there, or the server denies the connection.
     pub fn connect(url: &str, options: &BusOptions) -> Result<Self, ConnectError> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("lotline-bus")
-            .enable_all()
-            .build()
-            .map_err(ConnectError::Thread)?;
+        let runtime = runtime()?;
         let (count, connected) = watch::channel(0);
         let (counts, denials) = (Arc::new(Counts::default()), Arc::new(Denials::new()));
         let ear = Ear {
@@ -156,7 +151,19 @@ impl Bus {
         let context =
             jetstream::context::ContextBuilder::new().timeout(ANSWER).ack_timeout(ANSWER).build(client.clone());
         drop(inside);
-        Ok(Self { inner: Arc::new(Inner { context, client, connected, counts, denials, runtime }) })
+        let server = Arc::new(Nats::new(client, context, connected));
+        Ok(Self { inner: Arc::new(Inner { server, counts, denials, runtime }) })
+    }
+
+    /// Connects to a server in this process.
+    ///
+    /// # Errors
+    /// When the system has no thread for it.
+    pub fn in_process(server: &InProcess) -> Result<Self, ConnectError> {
+        let runtime = runtime()?;
+        let (counts, denials) = (Arc::new(Counts::default()), Arc::new(Denials::new()));
+        let server = Arc::new(Link::new(server, counts.clone()));
+        Ok(Self { inner: Arc::new(Inner { server, counts, denials, runtime }) })
     }
 
     pub(crate) fn block_on<F: Future>(&self, work: F) -> F::Output {
@@ -171,27 +178,23 @@ impl Bus {
         self.inner.runtime.spawn(work)
     }
 
-    pub(crate) fn context(&self) -> &Context {
-        &self.inner.context
-    }
-
-    pub(crate) fn client(&self) -> &Client {
-        &self.inner.client
+    pub(crate) fn server(&self) -> &Arc<dyn Server> {
+        &self.inner.server
     }
 
     /// How often the connection was made, to be watched.
     pub(crate) fn connected(&self) -> watch::Receiver<u64> {
-        self.inner.connected.clone()
+        self.inner.server.connected()
     }
 
     /// Whether the server that it is connected to says that it keeps streams.
     pub(crate) fn has_streams(&self) -> bool {
-        self.inner.client.server_info().jetstream
+        self.inner.server.has_streams()
     }
 
     /// The largest message that the server takes, in bytes.
     pub(crate) fn max_payload(&self) -> usize {
-        self.inner.client.server_info().max_payload
+        self.inner.server.max_payload()
     }
 
     /// What it has done so far.
@@ -210,7 +213,7 @@ impl Bus {
 
     /// Whether there is a connection to the server now.
     pub fn is_connected(&self) -> bool {
-        self.inner.client.connection_state() == async_nats::connection::State::Connected
+        self.inner.server.is_connected()
     }
 
     /// Returns when from now on a permission is denied that concerns the caller, by its subject.
@@ -249,9 +252,14 @@ impl Bus {
 
     /// A token that nobody else has.
     pub(crate) fn unique(&self) -> String {
-        let inbox = self.inner.client.new_inbox();
+        let inbox = self.inner.server.inbox();
         inbox.rsplit('.').next().unwrap_or(&inbox).to_owned()
     }
+}
+
+fn runtime() -> Result<Runtime, ConnectError> {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(1).thread_name("lotline-bus").enable_all().build().map_err(ConnectError::Thread)
 }
 
 async fn dial(url: &str, options: &BusOptions, ear: Ear) -> Result<Client, ConnectError> {

@@ -2,8 +2,6 @@
 
 use std::error::Error;
 
-use async_nats::jetstream::Error as JetStreamError;
-
 use crate::denied::Act;
 
 /// Somebody else's error.
@@ -51,16 +49,4 @@ pub enum Trouble {
         #[source]
         source: BoxError,
     },
-}
-
-impl Trouble {
-    /// Sorts an answer: `told` is the server's own word, if there is one.
-    pub(crate) fn of(doing: &'static str, told: Option<&JetStreamError>, source: impl Into<BoxError>) -> Self {
-        let source = source.into();
-        match told {
-            // 503: there is no leader yet, or it is just starting.
-            Some(told) if told.code() != 503 => Self::Refused { doing, source },
-            _ => Self::Unreachable { doing, source },
-        }
-    }
 }

@@ -9,10 +9,6 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use async_nats::jetstream::context::{PublishAckFuture, PublishErrorKind};
-use async_nats::jetstream::kv;
-use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::stream::{Config, DiscardPolicy, LastRawMessageErrorKind, RetentionPolicy, StorageType};
 use lotline_ledger::{CommitNumber, LedgerId};
 use lotline_wire::channel;
 use lotline_wire::feed::AsOf;
@@ -21,6 +17,7 @@ use tokio::task::JoinHandle;
 use crate::connect::Bus;
 use crate::denied::{Act, names};
 use crate::error::Trouble;
+use crate::seam::{Acknowledgement, Failed, Publish, Retention, Said, StreamConfig, header};
 
 /// So many messages may wait for their acknowledgement.
 const WINDOW: usize = 64;
@@ -143,16 +140,14 @@ impl Bus {
 }
 
 /// The stream of changes. Who has read them may drop old ones by setting a limit; nothing here does.
-fn changes(ledger: &str, name: &str) -> Config {
-    Config {
+fn changes(ledger: &str, name: &str) -> StreamConfig {
+    StreamConfig {
         name: channel::feed_stream(ledger, name),
-        description: Some(format!("changes of the feed {name} of Lotline ledger {ledger}")),
+        description: format!("changes of the feed {name} of Lotline ledger {ledger}"),
         subjects: vec![channel::feed_subject(ledger, name, ["*"; 3])],
-        storage: StorageType::File,
-        retention: RetentionPolicy::Limits,
-        discard: DiscardPolicy::New,
+        retention: Retention::Limits,
         deny_delete: true,
-        ..Config::default()
+        ..StreamConfig::default()
     }
 }
 
@@ -160,14 +155,9 @@ impl Feed {
     /// Makes stream and bucket where they are not there: a server may have lost them.
     async fn need(&self) -> Result<(), Trouble> {
         self.bus.need_stream(changes(&self.ledger, self.name)).await?;
-        let context = self.bus.context();
-        if context.get_key_value(&self.bucket).await.is_ok() {
-            return Ok(());
-        }
         let description = format!("values of the feed {} of Lotline ledger {}", self.name, self.ledger);
-        let config = kv::Config { bucket: self.bucket.clone(), description, history: 1, ..kv::Config::default() };
-        let made = context.create_key_value(config).await;
-        made.map(drop).map_err(|error| Trouble::of("make a bucket", crate::stream::told(&error).as_ref(), error))
+        let made = self.bus.server().need_bucket(self.bucket.clone(), description).await;
+        made.map_err(|error| error.trouble("make a bucket"))
     }
 
     /// Whether a subject is one of this feed's.
@@ -203,19 +193,18 @@ impl Feed {
             let _ = self.settle().await;
             self.need().await?;
             let doing = "read the last change";
-            let stream = bus.context().get_stream_no_info(&self.stream).await;
-            let stream = stream.map_err(|error| Trouble::of(doing, None, error))?;
-            let info = stream.get_info().await;
-            let state = info.map_err(|error| Trouble::of(doing, crate::stream::told(&error).as_ref(), error))?.state;
+            let info = bus.server().stream(&self.stream).await;
+            let state = info.map_err(|error| error.trouble(doing))?.state;
             self.is_linked = false;
             self.bucket().revisions.clear();
             self.last = (state.last_sequence, String::new());
             if state.last_sequence == 0 {
                 return Ok(None);
             }
-            let message = stream.get_raw_message(state.last_sequence).await;
-            let message = message.map_err(|error| Trouble::of(doing, None, error))?;
-            let text = |name: &str| message.headers.get(name).map(ToString::to_string).unwrap_or_default();
+            let message = bus.server().message(&self.stream, state.last_sequence).await;
+            // What is not there now was a moment ago.
+            let message = message.map_err(|Failed { source, .. }| Trouble::Unreachable { doing, source })?;
+            let text = |name: &str| message.headers.value(name).unwrap_or_default().to_owned();
             let tail = read_tail(&text(channel::SINCE), &text(channel::COMMIT), &text(channel::STEP));
             let Some((since, commit, number, of)) = tail else {
                 let source = format!("message {} of stream {} is no change", state.last_sequence, self.stream);
@@ -317,7 +306,7 @@ impl Feed {
 
     async fn publish(&mut self, step: &Step, changes: &[Change], told: usize) -> Result<(), FeedError> {
         let mut rest = changes.iter().enumerate().skip(told).peekable();
-        let mut under_way: VecDeque<(u64, String, PublishAckFuture)> = VecDeque::new();
+        let mut under_way: VecDeque<(u64, String, Acknowledgement)> = VecDeque::new();
         let mut next = self.last.clone();
         loop {
             // The first one behind a look at the tail goes alone, fenced by its number: only then the server knows
@@ -326,21 +315,20 @@ impl Feed {
             while under_way.len() < window {
                 let Some((at, change)) = rest.next() else { break };
                 let id = format!("{}.{}.{}", step.since, step.commit, at + 1);
-                let mut message = PublishMessage::build()
+                let mut message = Publish::new(change.body.clone())
                     .header(channel::SINCE, step.since.to_string())
                     .header(channel::COMMIT, step.commit.to_string())
                     .header(channel::COMMIT_HASH, step.hash.as_str())
                     .header(channel::STEP, format!("{}/{}", at + 1, changes.len()))
                     .expected_stream(&self.stream)
                     .expected_last_sequence(next.0)
-                    .message_id(&id);
+                    .id(&id);
                 if self.is_linked {
-                    message = message.expected_last_message_id(&next.1);
+                    message = message.expected_last_id(&next.1);
                 }
                 let [first, second, third] = change.tokens.each_ref().map(|text| channel::token(text));
                 let subject = channel::feed_subject(&self.ledger, self.name, [&first, &second, &third]);
-                let message = message.payload(change.body.clone().into());
-                let sent = self.bus.context().send_publish(subject, message).await.map_err(sorted)?;
+                let sent = self.bus.server().publish(subject, message).await.map_err(sorted)?;
                 next = (next.0 + 1, id.clone());
                 under_way.push_back((next.0, id, sent));
             }
@@ -374,7 +362,7 @@ impl Bucket {
             for change in chunk {
                 let expected = self.revisions.get(&change.key).copied().unwrap_or(0);
                 let message = value_message(&self.name, step.commit, change.value.as_deref(), expected);
-                let sent = self.bus.context().send_publish(self.subject(&change.key), message).await.map_err(sorted)?;
+                let sent = self.bus.server().publish(self.subject(&change.key), message).await.map_err(sorted)?;
                 under_way.push((change, sent));
             }
             for (change, sent) in under_way {
@@ -392,7 +380,7 @@ impl Bucket {
         // Whoever wrote it last knows its revision, and needs no look at it.
         if let Some(expected) = self.revisions.get(channel::AS_OF_KEY).copied() {
             let message = value_message(&self.name, step.commit, Some(&as_of), expected);
-            let sent = self.bus.context().send_publish(self.subject(channel::AS_OF_KEY), message).await;
+            let sent = self.bus.server().publish(self.subject(channel::AS_OF_KEY), message).await;
             match sent.map_err(sorted)?.await.map_err(sorted) {
                 Ok(ack) => {
                     self.revisions.insert(channel::AS_OF_KEY.to_owned(), ack.sequence);
@@ -417,7 +405,7 @@ impl Bucket {
                 None => 0,
             };
             let message = value_message(&self.name, commit, value, expected);
-            let sent = self.bus.context().send_publish(self.subject(key), message).await.map_err(sorted)?;
+            let sent = self.bus.server().publish(self.subject(key), message).await.map_err(sorted)?;
             match sent.await.map_err(sorted) {
                 Ok(ack) => {
                     self.revisions.insert(key.to_owned(), ack.sequence);
@@ -436,31 +424,25 @@ impl Bucket {
     /// Revision, commit and body of what a key has, read from the leader.
     async fn value(&self, key: &str) -> Result<Option<(u64, CommitNumber, Vec<u8>)>, Trouble> {
         let doing = "read a value of a bucket";
-        let stream = self.bus.context().get_stream_no_info(format!("KV_{}", self.name)).await;
-        let stream = stream.map_err(|error| Trouble::of(doing, None, error))?;
-        match stream.get_last_raw_message_by_subject(&self.subject(key)).await {
+        match self.bus.server().last_message(&format!("KV_{}", self.name), &self.subject(key)).await {
             Ok(message) => {
-                let commit = message.headers.get(channel::COMMIT).and_then(|text| text.as_str().parse().ok());
-                Ok(Some((message.sequence, CommitNumber::new(commit.unwrap_or(0)), message.payload.to_vec())))
+                let commit = message.headers.value(channel::COMMIT).and_then(|text| text.parse().ok());
+                Ok(Some((message.sequence, CommitNumber::new(commit.unwrap_or(0)), message.body.to_vec())))
             }
-            Err(error) => match error.kind() {
-                LastRawMessageErrorKind::NoMessageFound => Ok(None),
-                LastRawMessageErrorKind::JetStream(told) => Err(Trouble::of(doing, Some(&told), error)),
-                _ => Err(Trouble::of(doing, None, error)),
-            },
+            Err(error) if error.said == Said::NoMessage => Ok(None),
+            Err(error) => Err(error.trouble(doing)),
         }
     }
 }
 
 /// The name of the stream keeps the value out of others: who may read it can have it delivered to any subject.
-fn value_message(bucket: &str, commit: CommitNumber, value: Option<&[u8]>, expected: u64) -> PublishMessage {
-    let message = PublishMessage::build()
+fn value_message(bucket: &str, commit: CommitNumber, value: Option<&[u8]>, expected: u64) -> Publish {
+    let message = Publish::new(value.unwrap_or_default().to_vec())
         .expected_stream(format!("KV_{bucket}"))
         .header(channel::COMMIT, commit.to_string())
-        .expected_last_subject_sequence(expected)
-        .payload(value.unwrap_or_default().to_vec().into());
+        .expected_last_subject_sequence(expected);
     // What is gone has a marker, as buckets mark it.
-    if value.is_none() { message.header("KV-Operation", "DEL") } else { message }
+    if value.is_none() { message.header(header::BUCKET_OPERATION, "DEL") } else { message }
 }
 
 fn read_tail(since: &str, commit: &str, step: &str) -> Option<(CommitNumber, CommitNumber, usize, usize)> {
@@ -469,12 +451,10 @@ fn read_tail(since: &str, commit: &str, step: &str) -> Option<(CommitNumber, Com
     Some((since?, commit?, number.parse().ok()?, of.parse().ok()?))
 }
 
-fn sorted(error: async_nats::jetstream::context::PublishError) -> FeedError {
-    let doing = "take a change";
-    match error.kind() {
+fn sorted(error: Failed) -> FeedError {
+    match error.said {
         // Another writer's message came in between, or an answer was lost before.
-        PublishErrorKind::WrongLastSequence | PublishErrorKind::WrongLastMessageId => FeedError::Moved,
-        PublishErrorKind::Other => Trouble::Refused { doing, source: error.into() }.into(),
-        _ => Trouble::Unreachable { doing, source: error.into() }.into(),
+        Said::Moved => FeedError::Moved,
+        _ => error.trouble("take a change").into(),
     }
 }

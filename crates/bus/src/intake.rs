@@ -12,7 +12,6 @@ pub(crate) mod requests;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_nats::HeaderMap;
 use lotline_ledger::LedgerId;
 use lotline_wire::channel::{self, code};
 use tokio::sync::oneshot;
@@ -20,6 +19,7 @@ use tokio::sync::oneshot;
 use crate::connect::Bus;
 use crate::error::Trouble;
 use crate::letters;
+use crate::seam::{Headers, Message};
 use crate::stop::Stop;
 
 use self::requests::Offered;
@@ -27,7 +27,7 @@ use self::requests::Offered;
 /// The largest message that is taken, in bytes: what can be recorded in one commit is not larger.
 pub const MESSAGE_MAX: usize = 900_000;
 /// The largest message that is queued, headers included. A dead letter has more of them, and has to fit, too.
-pub(crate) const STORED_MAX: i32 = 900_000;
+pub(crate) const STORED_MAX: u32 = 900_000;
 
 /// A message, as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -235,15 +235,9 @@ impl<T: Taker> Intake<'_, T> {
 }
 
 /// A message without what is NATS's own; `None` where its subject names no source.
-fn incoming(subject: &str, headers: Option<&HeaderMap>, body: &[u8]) -> Option<Incoming> {
-    let source = subject.rsplit('.').next().and_then(channel::text_of)?;
-    let headers = headers.map(plain).unwrap_or_default();
-    Some(Incoming { source, headers, body: body.to_vec() })
-}
-
-pub(crate) fn plain(headers: &HeaderMap) -> Vec<(String, String)> {
-    let all = headers.iter();
-    all.flat_map(|(name, values)| values.iter().map(|value| (name.to_string(), value.to_string()))).collect()
+fn incoming(message: &Message) -> Option<Incoming> {
+    let source = message.subject.rsplit('.').next().and_then(channel::text_of)?;
+    Some(Incoming { source, headers: message.headers.clone().into_pairs(), body: message.body.to_vec() })
 }
 
 /// A text as a header can hold it: in one line.
@@ -252,14 +246,14 @@ pub(crate) fn one_line(text: &str) -> String {
 }
 
 /// The headers of an answer.
-fn headers_of(answer: &Answer) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    headers.insert(channel::ANSWER, one_line(&answer.word).as_str());
+fn headers_of(answer: &Answer) -> Headers {
+    let mut headers = Headers::new();
+    headers.insert(channel::ANSWER, one_line(&answer.word));
     if !matches!(answer.means, Means::Done | Means::DoneInParts) && !answer.body.is_empty() {
-        headers.insert(channel::ANSWER_BODY, one_line(&String::from_utf8_lossy(&answer.body)).as_str());
+        headers.insert(channel::ANSWER_BODY, one_line(&String::from_utf8_lossy(&answer.body)));
     }
     if let Means::NotNow { retry_after, .. } = answer.means {
-        headers.insert(channel::RETRY_AFTER, retry_after.as_millis().to_string().as_str());
+        headers.insert(channel::RETRY_AFTER, retry_after.as_millis().to_string());
     }
     headers
 }

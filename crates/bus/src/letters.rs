@@ -3,21 +3,14 @@
 
 use std::time::Duration;
 
-use async_nats::HeaderMap;
-use async_nats::jetstream::context::{CreateStreamErrorKind, PublishErrorKind};
-use async_nats::jetstream::message::{PublishMessage, StreamMessage};
-use async_nats::jetstream::stream::{
-    Config, DeleteMessageErrorKind, DiscardPolicy, RawMessageErrorKind, RetentionPolicy, StorageType,
-};
-use async_nats::jetstream::{ErrorCode, Message};
 use lotline_ledger::LedgerId;
 use lotline_wire::channel;
 
 use crate::connect::Bus;
 use crate::denied::{Act, names};
-use crate::error::{BoxError, Trouble};
+use crate::error::Trouble;
 use crate::intake;
-use crate::stream::told;
+use crate::seam::{Headers, Job, Publish, Retention, Said, Stored, StreamConfig};
 
 /// For so long the server knows by its id that it has a letter already.
 const KNOWN_FOR: Duration = Duration::from_secs(24 * 3_600);
@@ -74,25 +67,25 @@ pub enum Settled {
 
 impl Letter {
     /// A message of the queue, as a letter without a reason.
-    pub(crate) fn of(message: &Message) -> Result<Self, BoxError> {
-        let info = message.info()?;
-        Ok(Self {
+    pub(crate) fn of(job: &Job) -> Option<Self> {
+        let (place, message) = (job.place?, &job.message);
+        Some(Self {
             number: 0,
             reason: String::new(),
             code: 0,
-            subject: message.subject.to_string(),
-            sequence: info.stream_sequence,
-            came: rfc3339(info.published.unix_timestamp(), info.published.nanosecond()),
-            deliveries: info.delivered,
-            headers: message.headers.as_ref().map(intake::plain).unwrap_or_default(),
-            body: message.payload.to_vec(),
+            subject: message.subject.clone(),
+            sequence: place.sequence,
+            came: rfc3339(place.came.0, place.came.1),
+            deliveries: place.deliveries,
+            headers: message.headers.clone().into_pairs(),
+            body: message.body.to_vec(),
             settled: None,
         })
     }
 
-    fn read(message: &StreamMessage) -> Self {
-        let text = |name: &str| message.headers.get(name).map(ToString::to_string).unwrap_or_default();
-        let all = intake::plain(&message.headers);
+    fn read(message: &Stored) -> Self {
+        let text = |name: &str| message.headers.value(name).unwrap_or_default().to_owned();
+        let all = message.headers.clone().into_pairs();
         let headers = all
             .into_iter()
             .filter(|(name, _)| !is_own(name) && !name.starts_with("Nats-"))
@@ -111,7 +104,7 @@ impl Letter {
             came: text(channel::ORIGINAL_TIME),
             deliveries: text(channel::DELIVERIES).parse().unwrap_or(0),
             headers: headers.collect(),
-            body: message.payload.to_vec(),
+            body: message.body.to_vec(),
             settled,
         }
     }
@@ -121,8 +114,8 @@ impl Letter {
         self.subject.rsplit('.').next().unwrap_or_default()
     }
 
-    fn message(&self) -> HeaderMap {
-        let mut headers = HeaderMap::new();
+    fn message(&self) -> Headers {
+        let mut headers = Headers::new();
         for (name, value) in &self.headers {
             // What means something to the server must not mean it here.
             let own = is_own(name) || name.to_ascii_lowercase().starts_with("nats-");
@@ -204,18 +197,11 @@ impl Bus {
 
     async fn next_letter(&self, ledger: &str, from: u64, subject: &str) -> Result<Option<Letter>, Trouble> {
         let doing = "read a dead letter";
-        let stream = self.context().get_stream_no_info(channel::dead_stream(ledger)).await;
-        let stream = stream.map_err(|error| Trouble::of(doing, None, error))?;
-        let message = stream.raw_message_builder().sequence(from).next_by_subject(subject).send().await;
-        match message {
+        match self.server().next_message(&channel::dead_stream(ledger), from, subject).await {
             Ok(message) => Ok(Some(Letter::read(&message))),
-            Err(error) => match error.kind() {
-                RawMessageErrorKind::NoMessageFound => Ok(None),
-                // Nothing was taken in for this ledger yet.
-                RawMessageErrorKind::JetStream(told) if told.error_code() == ErrorCode::STREAM_NOT_FOUND => Ok(None),
-                RawMessageErrorKind::JetStream(told) => Err(Trouble::of(doing, Some(&told), error)),
-                _ => Err(Trouble::of(doing, None, error)),
-            },
+            // Without a stream nothing was taken in for this ledger yet.
+            Err(error) if matches!(error.said, Said::NoMessage | Said::NoStream) => Ok(None),
+            Err(error) => Err(error.trouble(doing)),
         }
     }
 
@@ -225,15 +211,15 @@ impl Bus {
     /// # Errors
     /// When the server refuses, or does not answer; then the letter is open still.
     pub fn send_again(&self, ledger: LedgerId, letter: &Letter, mended: Option<Vec<u8>>) -> Result<(), Trouble> {
-        let mut headers = HeaderMap::new();
+        let mut headers = Headers::new();
         for (name, value) in &letter.headers {
             // Under its old id the server would take it for the message that came before, and drop it.
             if !name.to_ascii_lowercase().starts_with("nats-") {
-                headers.append(name.as_str(), intake::one_line(value));
+                headers.append(name.clone(), intake::one_line(value));
             }
         }
         let body = mended.unwrap_or_else(|| letter.body.clone());
-        let message = PublishMessage::build().payload(body.into()).headers(headers);
+        let message = Publish::new(body).headers(headers);
         let message = message.expected_stream(channel::queue_stream(&ledger.to_string()));
         let send = async {
             self.publish("put a message into the queue", letter.subject.clone(), message).await?;
@@ -255,62 +241,39 @@ impl Bus {
         let ledger = ledger.to_string();
         let name = channel::dead_stream(&ledger);
         let copy = Letter { settled: Some(settled), ..letter.clone() };
-        let message = PublishMessage::build().payload(copy.body.clone().into()).headers(copy.message());
-        let message = message.expected_stream(&name).message_id(format!("settled.{}.{}", letter.number, letter.came));
+        let message = Publish::new(copy.body.clone()).headers(copy.message());
+        let message = message.expected_stream(&name).id(format!("settled.{}.{}", letter.number, letter.came));
         self.publish("keep a settled letter", channel::settled_subject(&ledger, letter.source()), message).await?;
         let doing = "remove a settled letter from the open ones";
-        let stream = self.context().get_stream_no_info(name).await.map_err(|error| Trouble::of(doing, None, error))?;
-        stream.delete_message(letter.number).await.map_err(|error| {
-            let kind = error.kind();
-            let told = if let DeleteMessageErrorKind::JetStream(told) = &kind { Some(told) } else { None };
-            Trouble::of(doing, told, error)
-        })?;
-        Ok(())
+        self.server().delete(&name, letter.number).await.map_err(|error| error.trouble(doing))
     }
 
     /// Stores a letter; the same one again is known by its id.
     pub(crate) async fn put_letter(&self, ledger: &str, letter: &Letter) -> Result<(), Trouble> {
         let id = format!("{}.{}", letter.sequence, letter.came);
-        let message = PublishMessage::build().payload(letter.body.clone().into()).headers(letter.message());
-        let message = message.expected_stream(channel::dead_stream(ledger)).message_id(id);
+        let message = Publish::new(letter.body.clone()).headers(letter.message());
+        let message = message.expected_stream(channel::dead_stream(ledger)).id(id);
         self.publish("store a dead letter", channel::dead_subject(ledger, letter.source()), message).await
     }
 
-    async fn publish(&self, doing: &'static str, to: String, message: PublishMessage) -> Result<(), Trouble> {
-        let sent = self.context().send_publish(to, message).await;
-        let unknown = |error: async_nats::jetstream::context::PublishError| match error.kind() {
-            PublishErrorKind::Other | PublishErrorKind::WrongLastSequence => {
-                Trouble::Refused { doing, source: error.into() }
-            }
-            _ => Trouble::Unreachable { doing, source: error.into() },
-        };
-        sent.map_err(unknown)?.await.map_err(unknown)?;
-        Ok(())
+    async fn publish(&self, doing: &'static str, to: String, message: Publish) -> Result<(), Trouble> {
+        let sent = self.server().publish(to, message).await.map_err(|error| error.trouble(doing))?;
+        sent.await.map(drop).map_err(|error| error.trouble(doing))
     }
 
     /// Makes a stream as it has to be, where there is none; one that is there is left as it is, if it will do.
-    pub(crate) async fn need_stream(&self, config: Config) -> Result<(), Trouble> {
-        let doing = "make a stream";
-        let stream = self.context().get_stream_no_info(&config.name).await;
-        let stream = stream.map_err(|error| Trouble::of("open a stream", None, error))?;
-        let there = match stream.get_info().await {
-            Ok(info) => info.config,
-            Err(error) => match told(&error) {
-                Some(told) if told.error_code() == ErrorCode::STREAM_NOT_FOUND => {
-                    self.context().create_stream(config).await.map_err(|error| {
-                        let kind = error.kind();
-                        let told = if let CreateStreamErrorKind::JetStream(told) = &kind { Some(told) } else { None };
-                        Trouble::of(doing, told, error)
-                    })?;
-                    return Ok(());
-                }
-                told if !self.has_streams() && told.is_none() => return Err(Trouble::NoJetStream),
-                told => return Err(Trouble::of("tell the state of a stream", told.as_ref(), error)),
-            },
+    pub(crate) async fn need_stream(&self, config: StreamConfig) -> Result<(), Trouble> {
+        let there = match self.server().stream(&config.name).await {
+            Ok(info) => info,
+            Err(error) if error.said == Said::NoStream => {
+                return self.server().make_stream(config).await.map_err(|error| error.trouble("make a stream"));
+            }
+            Err(error) if !self.has_streams() && error.said == Said::Nothing => return Err(Trouble::NoJetStream),
+            Err(error) => return Err(error.trouble("tell the state of a stream")),
         };
         let why = if there.retention != config.retention {
             Some("its retention is another one")
-        } else if there.discard != DiscardPolicy::New {
+        } else if !there.discards_new {
             Some("it would drop old messages when it is full, instead of refusing new ones")
         } else if !config.subjects.iter().all(|subject| there.subjects.contains(subject)) {
             Some("it does not listen to the subjects that it has to")
@@ -322,33 +285,29 @@ impl Bus {
 }
 
 /// The stream of dead letters. Nothing in it is ever dropped by the server.
-pub(crate) fn dead_letters(ledger: &str) -> Config {
-    Config {
+pub(crate) fn dead_letters(ledger: &str) -> StreamConfig {
+    StreamConfig {
         name: channel::dead_stream(ledger),
-        description: Some(format!("messages that could not be taken into Lotline ledger {ledger}")),
+        description: format!("messages that could not be taken into Lotline ledger {ledger}"),
         subjects: vec![channel::dead_subject(ledger, "*"), channel::settled_subject(ledger, "*")],
-        storage: StorageType::File,
-        retention: RetentionPolicy::Limits,
-        discard: DiscardPolicy::New,
-        duplicate_window: KNOWN_FOR,
-        ..Config::default()
+        retention: Retention::Limits,
+        duplicate_window: Some(KNOWN_FOR),
+        ..StreamConfig::default()
     }
 }
 
 /// The work-queue stream.
-pub(crate) fn queue(ledger: &str, messages_max: i64) -> Config {
-    Config {
+pub(crate) fn queue(ledger: &str, messages_max: i64) -> StreamConfig {
+    StreamConfig {
         name: channel::queue_stream(ledger),
-        description: Some(format!("commands on their way into Lotline ledger {ledger}")),
+        description: format!("commands on their way into Lotline ledger {ledger}"),
         subjects: vec![channel::queue_subject(ledger, "*")],
-        storage: StorageType::File,
-        retention: RetentionPolicy::WorkQueue,
+        retention: Retention::WorkQueue,
         // When it is full the publisher is told.
-        discard: DiscardPolicy::New,
-        max_messages: messages_max,
-        max_message_size: intake::STORED_MAX,
+        max_messages: u64::try_from(messages_max).ok().filter(|most| *most > 0),
+        max_message_size: Some(intake::STORED_MAX),
         // Only that a repeated message need not travel: the ledger knows its id for ever.
-        duplicate_window: Duration::from_secs(120),
-        ..Config::default()
+        duplicate_window: Some(Duration::from_secs(120)),
+        ..StreamConfig::default()
     }
 }

@@ -12,27 +12,34 @@
 //! A call that the server denies ends with [`Trouble::Denied`]; [`Bus::denied`] lists the last ones, and [`Bus::tally`]
 //! has plain counts of what a connection has done.
 //!
+//! In place of a NATS server there may be one [in this process](in_process), and what is above is the same.
+//!
 //! All calls block; a [`Bus`] has its own thread for the connection.
 //!
 //! What this room never does: write a ledger (what has to be appended is handed to the caller); look into a
 //! payload; delete a stream, or any message but a dead letter that was
 //! copied to the settled ones first; go on behind a commit that is missing or damaged.
 
+mod client;
 mod connect;
 mod credentials;
 mod denied;
 mod error;
 mod feeds;
+pub mod in_process;
 mod intake;
 mod letters;
 mod model;
+mod nats;
 mod project;
 mod questions;
 mod relay;
+mod seam;
 mod stop;
 mod stream;
 mod tally;
 
+pub use client::{Listening, Put, Received, SendError, StreamState};
 pub use connect::{Bus, BusOptions, ConnectError};
 pub use credentials::FileError;
 pub use denied::{Act, Denied};

@@ -16,8 +16,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream::context::PublishAckFuture;
-use async_nats::jetstream::message::PublishMessage;
 use futures_util::future::join_all;
 use lotline_ledger::{CommitNumber, Frame, LedgerId, MAX_FRAME_BYTES, ReadError, Reader};
 use tokio::sync::Notify;
@@ -25,6 +23,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::connect::Bus;
 use crate::error::{BoxError, Trouble};
+use crate::seam::{Acknowledgement, Publish};
 use crate::stop::Stop;
 use crate::stream::{Commits, of_commits};
 use standing::{Standing, read_back, standing};
@@ -427,7 +426,7 @@ impl Relay {
         let mut frames = self.reader.frames(at.next());
         let mut connected = self.bus.connected();
         connected.mark_unchanged();
-        let mut under_way: VecDeque<(CommitNumber, PublishAckFuture)> = VecDeque::with_capacity(WINDOW);
+        let mut under_way: VecDeque<(CommitNumber, Acknowledgement)> = VecDeque::with_capacity(WINDOW);
         let doubt = loop {
             let mut failed = None;
             let window = if self.is_linked { WINDOW } else { 1 };
@@ -442,7 +441,7 @@ impl Relay {
                 };
                 let number = frame.header().number;
                 let message = message(commits, frame, self.is_linked);
-                match self.bus.context().send_publish(commits.subject.clone(), message).await {
+                match self.bus.server().publish(commits.subject.clone(), message).await {
                     Ok(ack) => under_way.push_back((number, ack)),
                     Err(error) => {
                         failed = Some(error);
@@ -451,13 +450,13 @@ impl Relay {
                 }
             }
             if let Some(error) = failed {
-                break error.into();
+                break error.source;
             }
             let Some((number, ack)) = under_way.pop_front() else {
                 return Ok(Sent::All);
             };
             let answer = tokio::select! {
-                answer = ack.into_future() => answer,
+                answer = ack => answer,
                 // Then the answer was lost with the connection.
                 Ok(()) = connected.changed() => return Ok(Sent::Doubt("the connection broke".into())),
             };
@@ -470,7 +469,7 @@ impl Relay {
                     self.bus.counts().relayed.set(number.get());
                 }
                 Ok(ack) => break format!("commit {number} was acknowledged as {ack:?}").into(),
-                Err(error) => break error.into(),
+                Err(error) => break error.source,
             }
         };
         settle(under_way).await;
@@ -479,19 +478,16 @@ impl Relay {
 }
 
 /// Waits until nothing is under way any more. What became of it is read from the stream afterwards.
-async fn settle(under_way: VecDeque<(CommitNumber, PublishAckFuture)>) {
-    join_all(under_way.into_iter().map(|(_, ack)| ack.into_future())).await;
+async fn settle(under_way: VecDeque<(CommitNumber, Acknowledgement)>) {
+    join_all(under_way.into_iter().map(|(_, ack)| ack)).await;
 }
 
 /// A commit as a message.
-fn message(commits: &Commits, frame: Frame, is_linked: bool) -> PublishMessage {
-    let header = frame.header();
-    let mut message = PublishMessage::build()
+fn message(commits: &Commits, frame: Frame, is_linked: bool) -> Publish {
+    let (number, previous, hash) = (frame.header().number, frame.header().previous, frame.hash());
+    let message = Publish::new(frame.into_bytes())
         .expected_stream(&commits.name)
-        .expected_last_sequence(header.number.get() - 1)
-        .message_id(frame.hash().to_string());
-    if is_linked {
-        message = message.expected_last_message_id(header.previous.to_string());
-    }
-    message.payload(frame.into_bytes().into())
+        .expected_last_sequence(number.get() - 1)
+        .id(hash.to_string());
+    if is_linked { message.expected_last_id(previous.to_string()) } else { message }
 }

@@ -2,18 +2,13 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::context::CreateStreamErrorKind;
-use async_nats::jetstream::stream::{
-    Config, DiscardPolicy, RawMessageErrorKind, RetentionPolicy, State, StorageType, Stream,
-};
-use async_nats::jetstream::{Error as JetStreamError, ErrorCode};
-use futures_util::TryStreamExt;
 use lotline_ledger::{CommitNumber, Frame, LedgerId, Micros};
 use lotline_wire::channel;
 
 use crate::connect::Bus;
 use crate::denied::{Act, names};
 use crate::error::Trouble;
+use crate::seam::{Retention, Said, State, StreamConfig};
 
 const PREFIX: &str = "lotline-";
 
@@ -136,26 +131,18 @@ impl Bus {
         let (name, subject) = (channel::dead_stream(&ledger), channel::dead_subject(&ledger, "*"));
         let doing = "count the dead letters";
         let look = async {
-            let stream = self.context().get_stream_no_info(&name).await;
-            let stream = stream.map_err(|error| Trouble::of(doing, None, error))?;
-            let found = match stream.info_with_subjects(&subject).await {
-                Ok(found) => found,
-                Err(error) => match told(&error) {
-                    Some(told) if told.error_code() == ErrorCode::STREAM_NOT_FOUND => return Ok(0),
-                    told => return Err(Trouble::of(doing, told.as_ref(), error)),
-                },
-            };
-            let counts: Vec<(String, usize)> =
-                found.try_collect().await.map_err(|error| Trouble::of(doing, None, error))?;
-            Ok(counts.iter().map(|(_, count)| *count as u64).sum())
+            match self.server().count(&name, &subject).await {
+                Err(error) if error.said == Said::NoStream => Ok(0),
+                counted => counted.map_err(|error| error.trouble(doing)),
+            }
         };
         self.block_on(self.unless_denied(doing, |_, subject| names(subject, &name), look))
     }
 
     async fn streams(&self) -> Result<Vec<(LedgerId, u32)>, Trouble> {
-        let names: Vec<String> = self.context().stream_names().try_collect().await.map_err(|error| {
+        let names = self.server().stream_names().await.map_err(|error| {
             if self.has_streams() {
-                Trouble::of(LISTING, told(&error).as_ref(), error)
+                error.trouble(LISTING)
             } else {
                 // In a cluster another server may have answered; here none did.
                 Trouble::NoJetStream
@@ -178,37 +165,25 @@ impl Bus {
 
     /// Makes the stream of a generation.
     pub(crate) async fn start(&self, ledger: LedgerId, generation: u32, replicas: usize) -> Result<Commits, Trouble> {
-        let doing = "make a stream";
         let config = config(ledger, generation, replicas);
-        self.context().create_stream(config).await.map_err(|error| {
-            let kind = error.kind();
-            let told = if let CreateStreamErrorKind::JetStream(told) = &kind { Some(told) } else { None };
-            Trouble::of(doing, told, error)
-        })?;
+        self.server().make_stream(config).await.map_err(|error| error.trouble("make a stream"))?;
         Ok(self.commits(ledger, generation))
     }
 }
 
-fn config(ledger: LedgerId, generation: u32, replicas: usize) -> Config {
-    Config {
+/// There are no limits; should somebody set one, it stops the relay and does not drop the oldest commits.
+fn config(ledger: LedgerId, generation: u32, replicas: usize) -> StreamConfig {
+    StreamConfig {
         name: stream_name(ledger, generation),
-        description: Some(format!("commits of Lotline ledger {ledger}, generation {generation}")),
+        description: format!("commits of Lotline ledger {ledger}, generation {generation}"),
         subjects: vec![subject(ledger, generation)],
-        storage: StorageType::File,
-        retention: RetentionPolicy::Limits,
-        // There are no limits; should somebody set one, it must stop the relay and not drop the oldest commits.
-        discard: DiscardPolicy::New,
-        max_messages: -1,
-        max_bytes: -1,
-        max_messages_per_subject: -1,
-        max_message_size: -1,
-        max_age: Duration::ZERO,
-        num_replicas: replicas,
+        retention: Retention::Limits,
+        replicas,
         // Ids are for the fence; what came twice is known by its sequence. They cost the server memory for so long.
-        duplicate_window: Duration::from_secs(1),
+        duplicate_window: Some(Duration::from_secs(1)),
         deny_delete: true,
         deny_purge: true,
-        ..Config::default()
+        ..StreamConfig::default()
     }
 }
 
@@ -223,12 +198,6 @@ pub(crate) struct Commits {
 }
 
 impl Commits {
-    pub(crate) async fn stream(&self) -> Result<Stream<()>, Trouble> {
-        // Asks nobody: the name is the handle.
-        let stream = self.bus.context().get_stream_no_info(&self.name).await;
-        stream.map_err(|error| Trouble::of("open a stream", None, error))
-    }
-
     /// A stream that mirrors it: a mirror keeps sequences.
     pub(crate) fn copy(&self, name: &str) -> Self {
         Self { name: name.to_owned(), ..self.clone() }
@@ -236,32 +205,22 @@ impl Commits {
 
     /// What the leader says of it; `None` if there is no such stream.
     pub(crate) async fn state(&self) -> Result<Option<State>, Trouble> {
-        match self.stream().await?.get_info().await {
+        match self.bus.server().stream(&self.name).await {
             Ok(info) => Ok(Some(info.state)),
-            Err(error) => match told(&error) {
-                Some(told) if told.error_code() == ErrorCode::STREAM_NOT_FOUND => Ok(None),
-                told => Err(Trouble::of("tell the state of a stream", told.as_ref(), error)),
-            },
+            Err(error) if error.said == Said::NoStream => Ok(None),
+            Err(error) => Err(error.trouble("tell the state of a stream")),
         }
     }
 
     /// What stands at a commit's place, read from the leader and never from a replica that may lag; `None` if there
     /// is nothing.
     pub(crate) async fn at(&self, commit: CommitNumber) -> Result<Option<Vec<u8>>, Trouble> {
-        match self.stream().await?.get_raw_message(commit.get()).await {
-            Ok(message) => Ok(Some(message.payload.to_vec())),
-            Err(error) => match error.kind() {
-                RawMessageErrorKind::NoMessageFound => Ok(None),
-                RawMessageErrorKind::JetStream(told) => Err(Trouble::of("read a commit", Some(&told), error)),
-                _ => Err(Trouble::of("read a commit", None, error)),
-            },
+        match self.bus.server().message(&self.name, commit.get()).await {
+            Ok(message) => Ok(Some(message.body.to_vec())),
+            Err(error) if error.said == Said::NoMessage => Ok(None),
+            Err(error) => Err(error.trouble("read a commit")),
         }
     }
-}
-
-/// The server's own word, where there is one.
-pub(crate) fn told(error: &dyn std::error::Error) -> Option<JetStreamError> {
-    error.source().and_then(|source| source.downcast_ref::<JetStreamError>()).cloned()
 }
 
 #[cfg(test)]

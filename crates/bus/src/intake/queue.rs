@@ -8,18 +8,15 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::pull::{Config, Stream as Messages};
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy};
-use async_nats::jetstream::stream::ConsumerErrorKind;
-use async_nats::jetstream::{AckKind, Message};
 use futures_util::future::{FutureExt, LocalBoxFuture};
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::stream::{BoxStream, FuturesUnordered, StreamExt};
 use lotline_wire::channel::{self, code};
 use tokio::time::{sleep, timeout};
 
 use super::{Answer, Incoming, Intake, IntakeError, Means, TakenIn, Taker, error_of, headers_of, incoming, refused};
-use crate::error::Trouble;
+use crate::error::{BoxError, Trouble};
 use crate::letters::{Letter, of_letters};
+use crate::seam::{Ack, Job, Message, Work, header};
 
 /// So many messages may be on their way to their commit.
 const WINDOW: usize = 1_024;
@@ -46,6 +43,8 @@ enum Worked {
     Stopped(String),
 }
 
+type Jobs = BoxStream<'static, Result<Job, BoxError>>;
+
 type Working<'i> = FuturesUnordered<LocalBoxFuture<'i, Worked>>;
 
 impl<T: Taker> Intake<'_, T> {
@@ -61,7 +60,7 @@ impl<T: Taker> Intake<'_, T> {
                 opened = self.bus.unless_denied("read the queue", of_letters(&self.ledger), self.open()) => opened,
             };
             let followed = match opened {
-                Ok(messages) => self.follow(messages, &mut working, &mut done, &mut stopped).await,
+                Ok(jobs) => self.follow(jobs, &mut working, &mut done, &mut stopped).await,
                 Err(error) => Err(error),
             };
             match followed {
@@ -115,35 +114,25 @@ impl<T: Taker> Intake<'_, T> {
         }
     }
 
-    async fn open(&self) -> Result<Messages, Trouble> {
+    async fn open(&self) -> Result<Jobs, Trouble> {
         self.streams().await?;
-        let config = Config {
-            durable_name: Some(channel::CONSUMER.to_owned()),
-            description: Some("the process that records in the ledger".to_owned()),
-            deliver_policy: DeliverPolicy::All,
-            ack_policy: AckPolicy::Explicit,
+        let work = Work {
+            name: channel::CONSUMER,
+            description: "the process that records in the ledger",
             ack_wait: ACK_WAIT,
-            max_deliver: -1,
-            max_ack_pending: (2 * (WINDOW + BATCH)) as i64,
-            ..Config::default()
+            max_pending: 2 * (WINDOW + BATCH),
+            batch: BATCH,
+            heartbeat: HEARTBEAT,
+            pull: PULL,
         };
-        let name = channel::queue_stream(&self.ledger);
-        let doing = "make a consumer of the queue";
-        let stream = self.bus.context().get_stream_no_info(&name).await;
-        let stream = stream.map_err(|error| Trouble::of("open the queue", None, error))?;
-        let consumer = stream.get_or_create_consumer(channel::CONSUMER, config).await.map_err(|error| {
-            let kind = error.kind();
-            let told = if let ConsumerErrorKind::JetStream(told) = &kind { Some(told) } else { None };
-            Trouble::of(doing, told, error)
-        })?;
-        let messages = consumer.stream().max_messages_per_batch(BATCH).heartbeat(HEARTBEAT).expires(PULL);
-        messages.messages().await.map_err(|error| Trouble::of("read the queue", None, error))
+        let jobs = self.bus.server().work(channel::queue_stream(&self.ledger), work).await;
+        jobs.map_err(|error| error.trouble("make a consumer of the queue"))
     }
 
     /// Takes messages until something has to be opened anew, or the stop.
     async fn follow<'i>(
         &'i self,
-        mut messages: Messages,
+        mut jobs: Jobs,
         working: &mut Working<'i>,
         done: &mut TakenIn,
         stopped: &mut Option<String>,
@@ -159,8 +148,8 @@ impl<T: Taker> Intake<'_, T> {
                 Ok(()) = connected.changed() => return Ok(()),
                 denied = &mut denial => return Err(denied),
                 Some(worked) = working.next() => self.note(worked, done, stopped),
-                next = timeout(IDLE, messages.next()), if working.len() < WINDOW => match next {
-                    Ok(Some(Ok(message))) => working.push(self.work(message).boxed_local()),
+                next = timeout(IDLE, jobs.next()), if working.len() < WINDOW => match next {
+                    Ok(Some(Ok(job))) => working.push(self.work(job).boxed_local()),
                     Ok(Some(Err(error))) => {
                         tracing::warn!(%error, "the queue's consumer failed; opening it anew");
                         return Ok(());
@@ -171,106 +160,105 @@ impl<T: Taker> Intake<'_, T> {
         }
     }
 
-    async fn work(&self, message: Message) -> Worked {
-        let Ok(mut letter) = Letter::of(&message) else {
+    async fn work(&self, job: Job) -> Worked {
+        let message = &job.message;
+        let Some(mut letter) = Letter::of(&job) else {
             tracing::error!(subject = %message.subject, "a message without its place in the stream; it is left");
             return Worked::Left;
         };
         if letter.deliveries > 1 {
             self.bus.counts().redelivered.one_more();
         }
-        let body = &message.payload;
-        let answer = match incoming(&message.subject, message.headers.as_ref(), body) {
+        let answer = match incoming(message) {
             None => refused(code::UNREADABLE, format!("the last token of {} names no source", message.subject)),
             Some(_) if letter.deliveries > DELIVERIES_MAX => {
                 let reason = format!("it was delivered {} times and never answered", letter.deliveries);
                 refused(code::STOPPED, reason)
             }
-            Some(incoming) => match self.unfit(&incoming, body.len()) {
+            Some(incoming) => match self.unfit(&incoming, message.body.len()) {
                 Some((code, reason)) => refused(code, reason),
-                None => match self.asked(&message, incoming).await {
+                None => match self.asked(&job, incoming).await {
                     Some(answer) => answer,
                     None => return Worked::Left,
                 },
             },
         };
         let (worked, ack) = match &answer.means {
-            Means::Done | Means::DoneInParts => (Worked::Recorded, AckKind::Ack),
+            Means::Done | Means::DoneInParts => (Worked::Recorded, Ack::Done),
             Means::Stopped { reason } => return Worked::Stopped(reason.clone()),
             Means::Refused { code, reason } | Means::NotNow { code, reason, .. } => {
                 (letter.code, letter.reason) = (*code, reason.clone());
-                if !self.put_aside(&message, &letter).await {
+                if !self.put_aside(&job, &letter).await {
                     return Worked::Left;
                 }
-                (Worked::Dead, AckKind::Term)
+                (Worked::Dead, Ack::Never)
             }
         };
-        self.reply(&message, &answer).await;
-        if let Err(error) = message.double_ack_with(ack).await {
+        self.reply(message, &answer).await;
+        if let Err(error) = job.way.settle(ack).await {
             // Delivered again, the ledger and the dead letters know it.
-            tracing::warn!(%error, sequence = letter.sequence, "an acknowledgement was not acknowledged");
+            tracing::warn!(error = %error.source, sequence = letter.sequence, "an acknowledgement was not acknowledged");
         }
         worked
     }
 
     /// The answer to a message, tried again for as long as it cannot be taken for a reason that is not in it; `None`
     /// when stopped before.
-    async fn asked(&self, message: &Message, incoming: Incoming) -> Option<Answer> {
+    async fn asked(&self, job: &Job, incoming: Incoming) -> Option<Answer> {
         let mut wait = FIRST_WAIT;
         loop {
-            let answer = self.while_telling(message, self.ask(incoming.clone())).await;
+            let answer = self.while_telling(job, self.ask(incoming.clone())).await;
             let Means::NotNow { reason, retry_after, .. } = &answer.means else { return Some(answer) };
             tracing::warn!(reason, "a queued message cannot be taken now; trying again");
             wait = (wait * 2).clamp(*retry_after, LONGEST_WAIT.max(*retry_after));
-            let is_stopped = self.while_telling(message, async {
+            let is_stopped = self.while_telling(job, async {
                 tokio::select! {
                     () = self.stop.told() => true,
                     () = sleep(wait) => false,
                 }
             });
             if is_stopped.await {
-                let _ = message.ack_with(AckKind::Nak(None)).await;
+                let _ = job.way.tell(Ack::Again(None)).await;
                 return None;
             }
         }
     }
 
     /// Does something, and tells the server that work on a message goes on.
-    async fn while_telling<R>(&self, message: &Message, work: impl Future<Output = R>) -> R {
+    async fn while_telling<R>(&self, job: &Job, work: impl Future<Output = R>) -> R {
         let mut work = std::pin::pin!(work);
         loop {
             tokio::select! {
                 done = &mut work => return done,
                 () = sleep(ACK_WAIT / 3) => {
                     // If it does not get there, the message is delivered again.
-                    let _ = message.ack_with(AckKind::Progress).await;
+                    let _ = job.way.tell(Ack::Progress).await;
                 }
             }
         }
     }
 
     /// Puts a message among the dead letters, however long that takes; false when stopped before.
-    async fn put_aside(&self, message: &Message, letter: &Letter) -> bool {
+    async fn put_aside(&self, job: &Job, letter: &Letter) -> bool {
         let mut wait = FIRST_WAIT;
         loop {
             let put = self.bus.put_letter(&self.ledger, letter);
             let put = self.bus.unless_denied("store a dead letter", of_letters(&self.ledger), put);
-            let put = self.while_telling(message, put).await;
+            let put = self.while_telling(job, put).await;
             let Err(error) = put else { return true };
             tracing::error!(%error, source = ?std::error::Error::source(&error), "a dead letter cannot be stored; it stays in the queue");
             tokio::select! {
                 () = self.stop.told() => return false,
                 () = sleep(wait) => wait = (wait * 2).min(LONGEST_WAIT),
             }
-            let _ = message.ack_with(AckKind::Progress).await;
+            let _ = job.way.tell(Ack::Progress).await;
         }
     }
 
     /// Sends the answer to where the sender wants it.
     async fn reply(&self, message: &Message, answer: &Answer) {
-        let Some(to) = message.headers.as_ref().and_then(|headers| headers.get(channel::REPLY_TO)) else { return };
-        let to = to.to_string();
-        if !is_reply(&to) {
+        let Some(to) = message.headers.value(channel::REPLY_TO) else { return };
+        if !is_reply(to) {
             tracing::warn!(to, "a message asks for its answer at a subject that is none for answers");
             return;
         }
@@ -278,13 +266,13 @@ impl<T: Taker> Intake<'_, T> {
         let body = match error_of(answer) {
             None => answer.body.clone(),
             Some((code, status)) => {
-                headers.insert(async_nats::service::NATS_SERVICE_ERROR, status.as_str());
-                headers.insert(async_nats::service::NATS_SERVICE_ERROR_CODE, code.to_string().as_str());
+                headers.insert(header::ERROR, status);
+                headers.insert(header::ERROR_CODE, code.to_string());
                 Vec::new()
             }
         };
-        if let Err(error) = self.bus.client().publish_with_headers(to, headers, body.into()).await {
-            tracing::warn!(%error, "an answer could not be sent");
+        if let Err(error) = self.bus.server().send(to.to_owned(), None, headers, body.into()).await {
+            tracing::warn!(error = %error.source, "an answer could not be sent");
         }
     }
 }

@@ -1,18 +1,16 @@
 //! Requests: each is answered on its own, many at once, so that they share commits. Questions are requests, too.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
-use async_nats::service::endpoint::Endpoint;
-use async_nats::service::{Request, Service, ServiceExt, error::Error as ServiceError};
 use futures_util::StreamExt;
-use futures_util::stream::{FuturesUnordered, SelectAll};
+use futures_util::stream::{BoxStream, FuturesUnordered};
 use lotline_wire::channel::{self, code};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Answer, Intake, IntakeError, Means, TakenIn, Taker, error_of, headers_of, incoming, refused};
 use crate::denied::Act;
 use crate::error::Trouble;
+use crate::seam::{Endpoints, Request, Service};
 
 /// At the end, what is on its way from the server is waited for so long.
 const LAST: Duration = Duration::from_secs(1);
@@ -37,12 +35,19 @@ impl<T: Taker> Intake<'_, T> {
         };
         let doing = if offered.only_answers { "take questions" } else { "take requests" };
         let mut denial = std::pin::pin!(self.bus.denial(doing, is_listening));
-        let (service, mut endpoint) = self.offer(offered).await.map_err(|source| {
+        let service = Service {
+            name: offered.name,
+            description: offered.description,
+            version: self.options.version.clone(),
+            about: vec![("ledger".to_owned(), self.ledger.clone())],
+            endpoints: offered.endpoints.clone(),
+        };
+        let Endpoints { mut requests, stop } = self.bus.server().offer(service).await.map_err(|error| {
             // Then nothing else is taken either.
             self.stop.now();
-            Trouble::Unreachable { doing: "offer a service", source }
+            Trouble::Unreachable { doing: "offer a service", source: error.source }
         })?;
-        let mut service = Some(service);
+        let mut service = Some(stop);
         let mut done = TakenIn::default();
         let mut stopped: Option<String> = None;
         let mut ends: Option<Instant> = None;
@@ -72,11 +77,11 @@ impl<T: Taker> Intake<'_, T> {
                 () = self.stop.told(), if service.is_some() => {
                     // Requests that the server has sent already are still answered.
                     ends = Some(Instant::now() + LAST);
-                    if let Some(service) = service.take() {
-                        let _ = service.stop().await;
+                    if let Some(stop) = service.take() {
+                        stop.await;
                     }
                 }
-                request = next(&mut endpoint, ends) => match request {
+                request = next(&mut requests, ends) => match request {
                     Some(request) if offered.only_answers && request.message.reply.is_none() => {}
                     Some(request) if waiting.len() < self.options.waiting => waiting.push(self.answer(request)),
                     Some(request) => {
@@ -100,33 +105,15 @@ impl<T: Taker> Intake<'_, T> {
         }
     }
 
-    async fn offer(&self, offered: &Offered) -> Result<(Service, SelectAll<Endpoint>), async_nats::Error> {
-        let about = HashMap::from([("ledger".to_owned(), self.ledger.clone())]);
-        let service = self
-            .bus
-            .client()
-            .service_builder()
-            .description(offered.description)
-            .metadata(about.clone())
-            .start(offered.name, &self.options.version)
-            .await?;
-        let mut endpoints = SelectAll::new();
-        for (name, subject) in &offered.endpoints {
-            let endpoint = service.endpoint_builder().name(*name).metadata(about.clone());
-            endpoints.push(endpoint.add(subject.clone()).await?);
-        }
-        Ok((service, endpoints))
-    }
-
     /// Answers a request. Returns why nothing more can be taken, if so.
     async fn answer(&self, request: Request) -> Option<String> {
         let message = &request.message;
-        let answer = match incoming(&message.subject, message.headers.as_ref(), &message.payload) {
+        let answer = match incoming(message) {
             None => {
                 let reason = format!("the last token of the subject {} names no source", message.subject);
                 refused(code::UNREADABLE, reason)
             }
-            Some(incoming) => match self.unfit(&incoming, message.payload.len()) {
+            Some(incoming) => match self.unfit(&incoming, message.body.len()) {
                 Some((code, reason)) => refused(code, reason),
                 None => self.ask(incoming).await,
             },
@@ -147,13 +134,12 @@ impl<T: Taker> Intake<'_, T> {
         let of = parts.len();
         for (at, part) in parts.iter().enumerate() {
             let mut headers = headers_of(answer);
-            headers.insert(channel::PART, format!("{}/{of}", at + 1).as_str());
-            let body = part.to_vec().into();
+            headers.insert(channel::PART, format!("{}/{of}", at + 1));
+            let body = bytes::Bytes::from(part.to_vec());
             let sent = if at + 1 < of {
-                let sent = self.bus.client().publish_with_headers(to.clone(), headers, body).await;
-                sent.map_err(|error| error.to_string())
+                self.bus.server().send(to.clone(), None, headers, body).await.map_err(|error| error.source)
             } else {
-                request.respond_with_headers(Ok(body), headers).await.map_err(|error| error.to_string())
+                request.answer.respond(Ok(body), headers).await
             };
             if let Err(error) = sent {
                 tracing::warn!(%error, subject = %request.message.subject, "an answer could not be sent");
@@ -169,19 +155,19 @@ fn parts(body: &[u8], most: usize) -> Vec<&[u8]> {
 }
 
 /// The next request, until the service was stopped and nothing comes any more.
-async fn next(endpoint: &mut SelectAll<Endpoint>, ends: Option<Instant>) -> Option<Request> {
+async fn next(requests: &mut BoxStream<'static, Request>, ends: Option<Instant>) -> Option<Request> {
     match ends {
-        None => endpoint.next().await,
-        Some(ends) => timeout_at(ends, endpoint.next()).await.ok().flatten(),
+        None => requests.next().await,
+        Some(ends) => timeout_at(ends, requests.next()).await.ok().flatten(),
     }
 }
 
 async fn respond(request: &Request, answer: &Answer) {
     let result = match error_of(answer) {
         None => Ok(answer.body.clone().into()),
-        Some((code, status)) => Err(ServiceError { status, code: code.into() }),
+        Some(error) => Err(error),
     };
-    if let Err(error) = request.respond_with_headers(result, headers_of(answer)).await {
+    if let Err(error) = request.answer.respond(result, headers_of(answer)).await {
         // Published without a reply subject: it is recorded all the same.
         tracing::warn!(%error, subject = %request.message.subject, "an answer could not be sent");
     }

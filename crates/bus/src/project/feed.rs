@@ -5,17 +5,16 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::Scope;
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::pull::{Config, MessagesError, Stream as Messages};
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, ReplayPolicy};
-use async_nats::jetstream::stream::ConsumerErrorKind;
+use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
 use lotline_ledger::{CommitHash, CommitNumber, Frame, FrameError, Head};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{ChainBroken, Found, ProjectError, ProjectOptions, Projected, head_of};
 use crate::connect::Bus;
-use crate::error::Trouble;
+use crate::error::{BoxError, Trouble};
 use crate::model::{Cursor, Model};
+use crate::seam::{Delivered, Read};
 use crate::stop::Stop;
 use crate::stream::{Commits, of_commits};
 
@@ -136,6 +135,8 @@ enum Next {
     /// A newer generation is there.
     Reopen,
 }
+
+type Messages = BoxStream<'static, Result<Delivered, BoxError>>;
 
 type Outcome<T, M> = Result<T, ProjectError<<M as Model>::Error>>;
 
@@ -270,34 +271,18 @@ impl<'a, M: Model> Feed<'a, M> {
     }
 
     async fn consume(&self, commits: &Commits, from: CommitNumber) -> Outcome<Messages, M> {
-        let doing = "make a consumer";
-        let config = Config {
-            name: Some(format!("{}-{}", self.options.name, self.bus.unique())),
-            description: Some("a projector; it keeps its own cursor".to_owned()),
-            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: from.get() },
-            ack_policy: AckPolicy::None,
-            replay_policy: ReplayPolicy::Instant,
-            max_deliver: 1,
-            inactive_threshold: FORGOTTEN,
-            num_replicas: 1,
-            memory_storage: true,
-            ..Config::default()
+        let read = Read {
+            name: format!("{}-{}", self.options.name, self.bus.unique()),
+            description: "a projector; it keeps its own cursor",
+            from: from.get(),
+            messages: BATCH_MESSAGES,
+            bytes: BATCH_BYTES,
+            heartbeat: HEARTBEAT,
+            pull: PULL,
+            forgotten: FORGOTTEN,
         };
-        let consumer = commits.stream().await?.create_consumer(config).await.map_err(|error| {
-            let kind = error.kind();
-            let told = if let ConsumerErrorKind::JetStream(told) = &kind { Some(told) } else { None };
-            Trouble::of(doing, told, error)
-        })?;
-        let messages = consumer
-            .stream()
-            .max_messages_per_batch(BATCH_MESSAGES)
-            .max_bytes_per_batch(BATCH_BYTES)
-            .heartbeat(HEARTBEAT)
-            .expires(PULL)
-            .messages()
-            .await
-            .map_err(|error| Trouble::of("read a stream", None, error))?;
-        Ok(messages)
+        let messages = self.bus.server().read(commits.name.clone(), read).await;
+        Ok(messages.map_err(|error| error.trouble("make a consumer"))?)
     }
 
     /// Reads until something else has to be done; everything that was checked is applied then.
@@ -358,7 +343,7 @@ impl<'a, M: Model> Feed<'a, M> {
                     tracing::warn!(%error, stream = commits.name, "the consumer failed; making it anew");
                     if !self.wait().await {
                         let doing = "deliver commits";
-                        return Err(Trouble::Unreachable { doing, source: error.into() }.into());
+                        return Err(Trouble::Unreachable { doing, source: error }.into());
                     }
                 }
                 return Ok(Next::Recreate);
@@ -367,7 +352,7 @@ impl<'a, M: Model> Feed<'a, M> {
     }
 
     /// What has come already, and how the consumer ended if it did; nothing is waited for.
-    fn arrived(&self, messages: &mut Messages) -> (Vec<Message>, Option<Option<MessagesError>>) {
+    fn arrived(&self, messages: &mut Messages) -> (Vec<Message>, Option<Option<BoxError>>) {
         let (mut some, mut bytes) = (Vec::new(), 0);
         let is_last = |some: &[Message]| {
             some.last().is_some_and(|(number, _)| self.options.until.is_some_and(|until| *number >= until))
@@ -376,7 +361,7 @@ impl<'a, M: Model> Feed<'a, M> {
             match messages.next().now_or_never() {
                 None => break,
                 Some(Some(Ok(message))) => {
-                    bytes += message.payload.len();
+                    bytes += message.body.len();
                     some.push(of_message(&message));
                 }
                 Some(end) => return (some, Some(end.and_then(Result::err))),
@@ -503,9 +488,8 @@ impl<'a, M: Model> Feed<'a, M> {
     }
 }
 
-fn of_message(message: &async_nats::jetstream::Message) -> Message {
-    let number = message.info().map(|info| info.stream_sequence).unwrap_or(0);
-    (CommitNumber::new(number), message.payload.to_vec())
+fn of_message(message: &Delivered) -> Message {
+    (CommitNumber::new(message.sequence), message.body.to_vec())
 }
 
 /// Checks messages and makes them ready, until one is not the next commit behind the head, which moves on.
