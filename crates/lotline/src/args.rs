@@ -497,6 +497,13 @@ pub struct Projector {
     /// May be given several times.
     #[arg(long = "copy", value_name = "STREAM")]
     pub copies: Vec<String>,
+    /// Begin with the newest snapshot on the server where the folder has no read model yet; without one, at the first
+    /// commit.
+    #[arg(long)]
+    pub from_snapshot: bool,
+    /// Keep a snapshot on the server after so many commits, and at the end, for others to begin with.
+    #[arg(long, value_name = "COMMITS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub snapshot_every: Option<u64>,
     /// Save after so many commits; after five seconds in any case.
     #[arg(long, value_name = "COMMITS", default_value_t = 4096, value_parser = clap::value_parser!(u64).range(1..))]
     pub save_every: u64,

@@ -9,6 +9,7 @@ mod letters;
 mod live;
 mod questions;
 mod serve;
+mod snapshots;
 mod timed;
 
 use std::io::Write;
@@ -21,7 +22,7 @@ use lotline_bus::{
 };
 use lotline_domain::time::CommitNo;
 use lotline_ledger::{CommitHash, CommitNumber, Frame, LedgerId, Options, ReadError, Writer};
-use lotline_projections::{LedgerId as ModelLedger, ReadModel, ReadModelKind};
+use lotline_projections::ReadModelKind;
 use tracing_subscriber::EnvFilter;
 
 use crate::args;
@@ -308,7 +309,7 @@ pub fn projector(asked: &args::Projector) -> Result<Exit, Failure> {
     let bus = connect(&asked.nats, &asked.access, kind.word())?;
     let ledger = ledger(&bus, asked.ledger.as_deref())?;
     let folder = Folder::new(&asked.folder.dir).model(kind);
-    let model = ReadModel::open_own(&folder, kind, ModelLedger(*ledger.as_bytes()))?;
+    let model = snapshots::begun(&bus, ledger, kind, &folder, asked.from_snapshot)?;
     if let Some(doubt) = model.doubt() {
         eprintln!("note: the {} model is built anew: {doubt}", kind.word());
     }
@@ -352,6 +353,10 @@ pub fn projector(asked: &args::Projector) -> Result<Exit, Failure> {
         if kind == ReadModelKind::Recall && board.is_read() {
             scope.spawn(|| count_exceptions(&board, &lives[0], &over));
         }
+        if let Some(every) = asked.snapshot_every {
+            let (bus, live, over) = (&bus, &lives[0], &over);
+            scope.spawn(move || snapshots::keep_on(bus, ledger, live, every, over));
+        }
         let mut fed = Fed { live: &lives[0], board: &board };
         let projected = loop {
             let projected = bus.project(&mut fed, &options, &stop);
@@ -381,6 +386,9 @@ pub fn projector(asked: &args::Projector) -> Result<Exit, Failure> {
         eprintln!("{}", asked_words(&taken));
     }
     let [live] = lives;
+    if asked.snapshot_every.is_some() {
+        snapshots::keep_last(&bus, ledger, &live)?;
+    }
     let model = live.into_model();
     let CommitNo(commit) = model.cursor().number;
     let applied = match projected.applied {

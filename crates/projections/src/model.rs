@@ -320,6 +320,12 @@ impl ReadModel {
         Ok(())
     }
 
+    /// What its store holds; `None` for a model that is kept nowhere.
+    pub(crate) fn saved_entries(&mut self) -> Option<Result<Vec<(sled::IVec, sled::IVec)>, SaveError>> {
+        let store = self.store.as_mut()?;
+        Some(store.entries().map_err(|source| store.failed(source)))
+    }
+
     /// Saves when a checkpoint is due; true when it did.
     ///
     /// # Errors

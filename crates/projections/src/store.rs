@@ -30,6 +30,10 @@ const BLOAT_FROM: u64 = 64 << 20;
 /// How long a closed sled may keep its lock.
 const RELEASED_WITHIN: Duration = Duration::from_secs(10);
 
+/// Who lets go of a folder may hold its lock for a moment longer: a process that was just started by another thread has
+/// it, too, until it runs its own program.
+const LET_GO_WITHIN: Duration = Duration::from_millis(250);
+
 /// sled's own cache. Pages are read once, on opening.
 const CACHE_BYTES: u64 = 64 << 20;
 
@@ -257,10 +261,16 @@ impl Store {
         let failed = |source| OpenError::Folder { folder: folder.to_owned(), source };
         std::fs::create_dir_all(folder).map_err(failed)?;
         let lock = File::create(folder.join("lock")).map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(folder.to_owned())),
-            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        let deadline = Instant::now() + LET_GO_WITHIN;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(folder.to_owned())),
+                Err(TryLockError::Error(source)) => return Err(failed(source)),
+            }
         }
         let store = Self { folder: folder.to_owned(), _lock: lock, db: None, given: 0, heads: empty_heads() };
         if store.wait_released() { Ok(store) } else { Err(OpenError::InUse(folder.to_owned())) }
@@ -360,6 +370,36 @@ impl Store {
             }
             _ => Ok(()),
         }
+    }
+
+    /// All that it holds: cursor and pages, those that the cursor does not count yet among them.
+    pub(crate) fn entries(&mut self) -> Result<Vec<(sled::IVec, sled::IVec)>, sled::Error> {
+        if self.db.is_none() {
+            self.db = Some(self.config().open()?);
+        }
+        let entries = self.db.as_ref().expect("opened above").iter().collect();
+        // What was read stays in memory otherwise.
+        self.close();
+        entries
+    }
+
+    /// Fills an empty store with the entries of another one, the cursor last: before it nothing counts.
+    pub(crate) fn fill(&mut self, entries: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), sled::Error> {
+        let db = self.config().open()?;
+        let (cursor, pages): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(key, _)| key[..] == CURSOR_KEY);
+        for some in pages.chunks(BATCH_MAX) {
+            let mut batch = sled::Batch::default();
+            some.iter().for_each(|(key, value)| batch.insert(&key[..], &value[..]));
+            db.apply_batch(batch)?;
+        }
+        db.flush()?;
+        for (key, value) in cursor {
+            db.insert(key, value)?;
+        }
+        db.flush()?;
+        self.db = Some(db);
+        self.close();
+        Ok(())
     }
 
     /// From which row on the pages of a column have to be written, and under which number.

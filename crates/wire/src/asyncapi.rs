@@ -222,6 +222,23 @@ fn channels() -> Value {
             kept,
         );
     }
+    let bucket = channel::snapshots_bucket(ledger);
+    let kept = json!({ "stream": format!("KV_{bucket}"), "bucket": bucket });
+    let model = ("model", "`genealogy`, `inventory` or `recall`.");
+    channels["snapshot"] = address(
+        &format!("$KV.{bucket}.{}", channel::snapshot_head_key("{model}")),
+        "The newest whole snapshot of a read model, to begin another one with.",
+        &[LEDGER, model],
+        &["snapshot"],
+        kept.clone(),
+    );
+    channels["snapshot-part"] = address(
+        &format!("$KV.{bucket}.{}", channel::snapshot_part_key("{model}", "{place}", "{part}")),
+        "A part of a snapshot.",
+        &[LEDGER, model, ("place", "`a` or `b`, in turn."), ("part", "Its number, from 1.")],
+        &["snapshotPart"],
+        kept,
+    );
     channels
 }
 
@@ -299,6 +316,8 @@ fn operations() -> Value {
         operations[format!("keep-{name}-as-of")] =
             operation("send", &format!("{name}-as-of"), "Say up to where the values are.");
     }
+    operations["keep-snapshot"] = operation("send", "snapshot", "Say that a snapshot is whole.");
+    operations["keep-snapshot-part"] = operation("send", "snapshot-part", "Keep a part of a snapshot.");
     operations
 }
 
@@ -316,6 +335,10 @@ fn messages() -> Value {
             headers(&[&LETTER, &SETTLED]), original),
         "commit": message("Commit", "A frame of the ledger; ledger-format.md describes it byte by byte.", "application/octet-stream",
             headers(&[&COMMIT]), json!({ "type": "string", "format": "binary", "maxLength": 900_000 })),
+        "snapshot": message("Snapshot", "A snapshot, when all of its parts are there.", json, headers(&[&VALUE]),
+            file("./feeds/snapshot-head.schema.json")),
+        "snapshotPart": message("Part of a snapshot", "Pages of a read model, which programs of the same version read.",
+            "application/octet-stream", headers(&[&VALUE]), json!({ "type": "string", "format": "binary", "maxLength": 900_000 })),
         "asOf": message("As of", "Up to where a bucket is.", json, headers(&[&VALUE]), file("./feeds/as-of.schema.json")),
     });
     for kind in questions() {
@@ -401,6 +424,9 @@ mod tests {
             channel::dead_stream("{ledger}"),
             channel::ask_subject("{ledger}", "trace"),
             channel::feed_bucket("{ledger}", "status"),
+            channel::snapshots_bucket("{ledger}"),
+            channel::snapshot_head_key("{model}"),
+            channel::snapshot_part_key("{model}", "{place}", "{part}"),
             channel::feed_stream("{ledger}", "edges"),
             channel::feed_subject("{ledger}", "on-hand", ["{site}", "{item}", "{place}"]),
         ];

@@ -173,6 +173,21 @@ pub fn feed_bucket(ledger: &str, feed: &str) -> String {
     format!("lotline-{ledger}-{feed}")
 }
 
+/// Name of the bucket of a ledger's snapshots.
+pub fn snapshots_bucket(ledger: &str) -> String {
+    format!("lotline-{ledger}-snapshots")
+}
+
+/// Key of the newest whole snapshot of a read model.
+pub fn snapshot_head_key(model: &str) -> String {
+    format!("{model}.head")
+}
+
+/// Key of a part of a snapshot, which stands in one of two places: `a` or `b`.
+pub fn snapshot_part_key(model: &str, place: &str, part: &str) -> String {
+    format!("{model}.{place}.{part}")
+}
+
 /// Name of the stream of a feed's changes.
 pub fn feed_stream(ledger: &str, feed: &str) -> String {
     format!("lotline-{ledger}-{feed}-changes")

@@ -164,6 +164,42 @@ pub fn print_as_of(as_of: &AsOf) -> Vec<u8> {
     serde_json::to_vec(as_of).expect("it has text keys only")
 }
 
+/// The newest whole snapshot of a read model. Its parts stand in one of two places, in turn, so that who reads one is not
+/// in the way of who keeps the next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SnapshotHead {
+    /// The ledger.
+    pub ledger: String,
+    /// The read model: `genealogy`, `inventory` or `recall`.
+    pub model: String,
+    /// The commit that it is as of.
+    #[serde(deserialize_with = "commit")]
+    pub commit: u64,
+    /// Its hash, hexadecimal.
+    pub commit_hash: String,
+    /// Version of the read models; another one cannot read it.
+    pub version: u32,
+    /// Where its parts are: `a` or `b`.
+    pub place: String,
+    /// How many parts, numbered from 1.
+    pub parts: u32,
+    /// How many bytes they have together.
+    pub bytes: u64,
+    /// BLAKE3 of the parts, one after the other, hexadecimal.
+    pub blake3: String,
+}
+
+/// Reads what a bucket says of a snapshot.
+pub fn read_snapshot_head(bytes: &[u8]) -> Option<SnapshotHead> {
+    serde_json::from_slice(bytes).ok()
+}
+
+/// Writes it.
+pub fn print_snapshot_head(head: &SnapshotHead) -> Vec<u8> {
+    serde_json::to_vec(head).expect("it has text keys only")
+}
+
 /// The schema of each, by its name.
 pub(crate) fn feed_schemas() -> Vec<(&'static str, Schema)> {
     vec![
@@ -172,5 +208,6 @@ pub(crate) fn feed_schemas() -> Vec<(&'static str, Schema)> {
         ("edges-change", schema_of::<Change<EdgeRow>>()),
         ("exceptions-change", schema_of::<Change<ExceptionRow>>()),
         ("as-of", schema_of::<AsOf>()),
+        ("snapshot-head", schema_of::<SnapshotHead>()),
     ]
 }

@@ -70,8 +70,16 @@ fn each_role_does_its_work_under_the_delivered_permissions() {
         let said = ended(&secured, "projector", &["projector", kind, "--dir", "far", "--until", "3"]);
         assert_eq!(said.0, 0, "{said:?}");
     }
-    let said = ended(&secured, "projector", &["projector", "inventory", "--feed", "--dir", "far", "--until", "3"]);
+    let said = ended(
+        &secured,
+        "projector",
+        &["projector", "inventory", "--feed", "--dir", "far", "--until", "3", "--snapshot-every", "1"],
+    );
     assert_eq!(said.0, 0, "{said:?}");
+    let begins = ["projector", "inventory", "--dir", "farther", "--until", "3", "--from-snapshot"];
+    let said = ended(&secured, "projector", &begins);
+    assert_eq!(said.0, 0, "{said:?}");
+    assert!(format!("{said:?}").contains("begun with the snapshot as of commit 3"), "{said:?}");
 
     // An analyst: the bucket, and the stream by a consumer.
     let mut analyst = secured.wire("analyst");

@@ -14,6 +14,7 @@ mod bus_safety;
 mod bus_secured;
 mod bus_serve;
 mod bus_server;
+mod bus_snapshots;
 mod bus_wire;
 mod cli_answers;
 mod cli_binary;

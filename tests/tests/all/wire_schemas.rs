@@ -8,7 +8,7 @@ use lotline_wire::answer::{
     ExceptionRow, Exceptions, History, OnHand, OnHandRow, Outcome, Recall, Trace, Unanswered, Verified,
 };
 use lotline_wire::command::{parse_command, print_command};
-use lotline_wire::feed::{AsOf, Change, EdgeRow, StatusRow};
+use lotline_wire::feed::{AsOf, Change, EdgeRow, SnapshotHead, StatusRow};
 use lotline_wire::question::{self, AskExceptions, AskHistory, AskOnHand, AskRecall, AskTrace};
 use serde_json::{Value, json};
 
@@ -162,7 +162,7 @@ fn every_answer_has_examples_that_read_and_print_by_their_schema() {
 #[test]
 fn every_feed_has_examples_that_read_and_print_by_their_schema() {
     let schemas = generated("feeds");
-    assert_eq!(schemas.len(), 5);
+    assert_eq!(schemas.len(), 6);
     for (name, schema) in &schemas {
         let examples: Vec<Value> = serde_json::from_str(&example("feeds", name)).expect("a list of examples");
         assert!(!examples.is_empty(), "{name}");
@@ -175,6 +175,7 @@ fn every_feed_has_examples_that_read_and_print_by_their_schema() {
                 "edges-change" => again::<Change<EdgeRow>>(&text),
                 "exceptions-change" => again::<Change<ExceptionRow>>(&text),
                 "as-of" => again::<AsOf>(&text),
+                "snapshot-head" => again::<SnapshotHead>(&text),
                 other => panic!("no type for {other}"),
             };
             assert_eq!(printed, value, "{name}");

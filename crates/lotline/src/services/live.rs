@@ -8,7 +8,7 @@ use std::time::Duration;
 use lotline_domain::book::{BatchIx, Bounds};
 use lotline_domain::time::CommitNo;
 use lotline_ledger::{CommitHash, Reader};
-use lotline_projections::{ReadModel, ReadModelKind};
+use lotline_projections::{ReadModel, ReadModelKind, Snapshot};
 
 use super::lock;
 use crate::failure::Failure;
@@ -150,6 +150,14 @@ impl Live {
     /// Where it cannot be written.
     pub fn save(&self) -> Result<(), Failure> {
         Ok(self.write().save()?)
+    }
+
+    /// Saves it, and gives what was saved; `None` before its first commit.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn snapshot(&self) -> Result<Option<Snapshot>, Failure> {
+        Ok(self.write().snapshot()?)
     }
 
     /// The read model, when nobody asks it any more.
