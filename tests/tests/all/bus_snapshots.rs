@@ -142,6 +142,7 @@ fn a_projector_at_work_keeps_snapshots_and_one_that_is_killed_leaves_a_whole_one
     let said = run(folder, &arguments);
     assert_eq!(said.code, 0, "{said:?}");
     assert!(said.err.contains("begun with the snapshot as of commit "), "{said:?}");
+    assert_eq!(serve.interrupt("TERM").code, 0);
     assert!(own(folder).contains(&digest(&said.out)), "{said:?}");
 }
 
