@@ -7,7 +7,7 @@
 //!
 //! A value in the bucket names its commit in a header, and is replaced only by a later one.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use lotline_ledger::{CommitNumber, LedgerId};
 use lotline_wire::channel;
@@ -21,6 +21,8 @@ use crate::seam::{Acknowledgement, Failed, Publish, Retention, Said, StreamConfi
 
 /// So many messages may wait for their acknowledgement.
 const WINDOW: usize = 64;
+/// So many values may wait until those before them are written.
+const UNWRITTEN_MAX: usize = 4_096;
 /// So many revisions of keys are remembered.
 const REVISIONS_MAX: usize = 200_000;
 
@@ -101,9 +103,26 @@ pub struct Feed {
     /// Whether the server knows that id: of what it took in this run.
     is_linked: bool,
     values: Values,
+    unwritten: Unwritten,
 }
 
-/// The values of a feed, which come behind its changes: while those of one step are written, the next step is told.
+/// Values that are told and not being written yet: of each key the last one.
+#[derive(Debug, Default)]
+struct Unwritten {
+    /// The last step, and the sequence that it ends with.
+    step: Option<(Step, u64)>,
+    values: BTreeMap<String, (CommitNumber, Option<Vec<u8>>)>,
+}
+
+impl Unwritten {
+    fn add(&mut self, step: Step, changes: Vec<Change>, sequence: u64) {
+        let commit = step.commit;
+        self.values.extend(changes.into_iter().map(|change| (change.key, (commit, change.value))));
+        self.step = Some((step, sequence));
+    }
+}
+
+/// The values of a feed, which come behind its changes: while those of some steps are written, the next ones are told.
 #[derive(Debug)]
 enum Values {
     Resting(Bucket),
@@ -131,8 +150,8 @@ impl Bus {
         let last = (0, String::new());
         let values =
             Bucket { bus: self.clone(), ledger: ledger.clone(), name: bucket.clone(), revisions: HashMap::new() };
-        let values = Values::Resting(values);
-        let feed = Feed { bus: self.clone(), ledger, name, stream, bucket, last, is_linked: false, values };
+        let (values, unwritten) = (Values::Resting(values), Unwritten::default());
+        let feed = Feed { bus: self.clone(), ledger, name, stream, bucket, last, is_linked: false, values, unwritten };
         let work = feed.need();
         self.block_on(self.unless_denied("make the feed", feed.concerns(), work))?;
         Ok(feed)
@@ -239,21 +258,57 @@ impl Feed {
         let (bus, concerns) = (self.bus.clone(), self.concerns());
         let work = async {
             self.publish(&step, &changes, told).await?;
-            self.settle().await
+            self.unwritten.add(step, changes, self.last.0);
+            match &self.values {
+                // What is told meanwhile is written at once when this is done, each value once.
+                Values::Written(writing) if !writing.is_finished() && self.unwritten.values.len() < UNWRITTEN_MAX => {
+                    Ok(())
+                }
+                Values::Written(_) => self.written().await,
+                _ => Ok(()),
+            }
         };
         bus.block_on(bus.unless_denied("tell changes", concerns, work))?;
+        if !matches!(self.values, Values::Written(_)) {
+            self.write();
+        }
+        Ok(())
+    }
+
+    /// Begins to write what is unwritten.
+    fn write(&mut self) {
+        self.bucket();
         let Values::Resting(mut bucket) = std::mem::replace(&mut self.values, Values::Gone) else {
-            unreachable!("it was settled")
+            unreachable!("it was just made so")
         };
-        let (concerns, sequence) = (self.concerns(), self.last.0);
+        let (bus, concerns, unwritten) = (self.bus.clone(), self.concerns(), std::mem::take(&mut self.unwritten));
         let write = async move {
             let bus = bucket.bus.clone();
-            let work = bucket.put(&step, &changes, sequence);
+            let work = bucket.put(&unwritten);
             let written = bus.unless_denied("keep current values", concerns, work).await;
             (bucket, written)
         };
         self.values = Values::Written(bus.spawn(write));
-        Ok(())
+    }
+
+    /// Goes on with bringing the bucket up to all that was told, and waits for nothing; true while it is not.
+    ///
+    /// # Errors
+    /// [`FeedError`]: it is not, and does not come to it.
+    pub fn go_on(&mut self) -> Result<bool, FeedError> {
+        match &self.values {
+            Values::Written(writing) if !writing.is_finished() => return Ok(true),
+            Values::Written(_) => {
+                let bus = self.bus.clone();
+                bus.block_on(self.written())?;
+            }
+            _ => {}
+        }
+        let is_behind = self.unwritten.step.is_some();
+        if is_behind {
+            self.write();
+        }
+        Ok(is_behind)
     }
 
     /// Waits until the bucket is up to all that was told.
@@ -266,12 +321,29 @@ impl Feed {
     }
 
     async fn settle(&mut self) -> Result<(), FeedError> {
+        self.written().await?;
+        let unwritten = std::mem::take(&mut self.unwritten);
+        if unwritten.step.is_some() { self.bucket().put(&unwritten).await } else { Ok(()) }
+    }
+
+    /// Waits until what is being written is. Where it is not, what is behind it is left, too: where the bucket is has to
+    /// be found out anew.
+    async fn written(&mut self) -> Result<(), FeedError> {
         match std::mem::replace(&mut self.values, Values::Gone) {
             Values::Written(writing) => {
-                let (bucket, written) = writing.await.map_err(|error| {
-                    FeedError::Server(Trouble::Unreachable { doing: "keep current values", source: error.into() })
-                })?;
-                self.values = Values::Resting(bucket);
+                let written = match writing.await {
+                    Ok((bucket, written)) => {
+                        self.values = Values::Resting(bucket);
+                        written
+                    }
+                    Err(error) => Err(FeedError::Server(Trouble::Unreachable {
+                        doing: "keep current values",
+                        source: error.into(),
+                    })),
+                };
+                if written.is_err() {
+                    self.unwritten = Unwritten::default();
+                }
                 written
             }
             other => {
@@ -295,11 +367,13 @@ impl Feed {
     ///
     /// # Errors
     /// [`FeedError`]: some of it may be there.
-    pub fn keep(&mut self, step: &Step, changes: &[Change], sequence: u64) -> Result<(), FeedError> {
+    pub fn keep(&mut self, step: Step, changes: Vec<Change>, sequence: u64) -> Result<(), FeedError> {
         let (bus, concerns) = (self.bus.clone(), self.concerns());
         let work = async {
             let _ = self.settle().await;
-            self.bucket().put(step, changes, sequence).await
+            let mut unwritten = Unwritten::default();
+            unwritten.add(step, changes, sequence);
+            self.bucket().put(&unwritten).await
         };
         bus.block_on(bus.unless_denied("keep current values", concerns, work))
     }
@@ -352,30 +426,35 @@ impl Drop for Feed {
 }
 
 impl Bucket {
-    /// Writes the values of a step that ends with a change's sequence, and that the bucket is up to it.
-    async fn put(&mut self, step: &Step, changes: &[Change], sequence: u64) -> Result<(), FeedError> {
+    /// Writes values, and then that the bucket is up to their last step.
+    async fn put(&mut self, unwritten: &Unwritten) -> Result<(), FeedError> {
+        let Some((step, sequence)) = &unwritten.step else { return Ok(()) };
         if self.revisions.len() > REVISIONS_MAX {
             self.revisions.clear();
         }
-        for chunk in changes.chunks(WINDOW) {
-            let mut under_way = Vec::with_capacity(chunk.len());
-            for change in chunk {
-                let expected = self.revisions.get(&change.key).copied().unwrap_or(0);
-                let message = value_message(&self.name, step.commit, change.value.as_deref(), expected);
-                let sent = self.bus.server().publish(self.subject(&change.key), message).await.map_err(sorted)?;
-                under_way.push((change, sent));
+        let mut values = unwritten.values.iter();
+        loop {
+            let mut under_way = Vec::with_capacity(WINDOW);
+            for (key, (commit, value)) in values.by_ref().take(WINDOW) {
+                let expected = self.revisions.get(key).copied().unwrap_or(0);
+                let message = value_message(&self.name, *commit, value.as_deref(), expected);
+                let sent = self.bus.server().publish(self.subject(key), message).await.map_err(sorted)?;
+                under_way.push((key, *commit, value, sent));
             }
-            for (change, sent) in under_way {
+            if under_way.is_empty() {
+                break;
+            }
+            for (key, commit, value, sent) in under_way {
                 match sent.await.map_err(sorted) {
-                    Ok(ack) => drop(self.revisions.insert(change.key.clone(), ack.sequence)),
+                    Ok(ack) => drop(self.revisions.insert(key.clone(), ack.sequence)),
                     // Somebody else has written it, or this is the first look at it.
-                    Err(FeedError::Moved) => self.put_behind(step.commit, &change.key, change.value.as_deref()).await?,
+                    Err(FeedError::Moved) => self.put_behind(commit, key, value.as_deref()).await?,
                     Err(error) => return Err(error),
                 }
             }
         }
         let (ledger, commit_hash) = (self.ledger.clone(), step.hash.clone());
-        let as_of = AsOf { ledger, commit: step.commit.get(), commit_hash, sequence };
+        let as_of = AsOf { ledger, commit: step.commit.get(), commit_hash, sequence: *sequence };
         let as_of = lotline_wire::feed::print_as_of(&as_of);
         // Whoever wrote it last knows its revision, and needs no look at it.
         if let Some(expected) = self.revisions.get(channel::AS_OF_KEY).copied() {

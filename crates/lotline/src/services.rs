@@ -451,7 +451,7 @@ fn tell(mut feeder: Feeder, live: &Live, hash_of: feed::HashOf<'_>, board: &Boar
     loop {
         let is_last = over.is_told();
         let looked = Instant::now();
-        let due = feeder.due(live, hash_of);
+        let due = feeder.due(live, hash_of, is_last);
         // What is looked at all at once is not looked at all the time: others want the model, too.
         let rest = if feeder.kind().is_by_batch() || is_last { Duration::ZERO } else { looked.elapsed() };
         let told = match due {
@@ -462,7 +462,7 @@ fn tell(mut feeder: Feeder, live: &Live, hash_of: feed::HashOf<'_>, board: &Boar
         match feed::troubled(told)? {
             true => drop(over.wait(rest.min(REST_MAX))),
             false if is_last => return Ok(()),
-            false => seen = live.moved().beyond(seen, FEED_LOOK),
+            false => seen = live.moved().beyond(seen, if feeder.is_behind() { BUCKET_LOOK } else { FEED_LOOK }),
         }
     }
 }
@@ -472,6 +472,9 @@ const REST_MAX: Duration = Duration::from_secs(5);
 
 /// How often the feed looks for changes, whatever has moved.
 const FEED_LOOK: Duration = Duration::from_millis(100);
+
+/// How often while its bucket is not up to what was told.
+const BUCKET_LOOK: Duration = Duration::from_millis(10);
 
 /// The ledger that is meant: the only one that has a stream on the server, if none is named.
 fn ledger(bus: &Bus, named: Option<&str>) -> Result<LedgerId, Failure> {

@@ -72,6 +72,8 @@ pub struct Feeder {
     tree: Option<(CommitNo, CommitNo, Tree)>,
     /// Not before this moment: the server had trouble.
     again: Option<Instant>,
+    /// The bucket is not up to what was told.
+    is_behind: bool,
 }
 
 impl Feeder {
@@ -82,7 +84,7 @@ impl Feeder {
     pub fn open(bus: &Bus, ledger: LedgerId, kind: FeedKind) -> Result<Self, Failure> {
         let feed = bus.feed(ledger, kind.word()).map_err(super::troubled)?;
         let (rows, dependents) = (Found::default(), Dependents::default());
-        Ok(Self { kind, feed, ledger, at: At::Unknown, rows, dependents, tree: None, again: None })
+        Ok(Self { kind, feed, ledger, at: At::Unknown, rows, dependents, tree: None, again: None, is_behind: false })
     }
 
     /// Which feed.
@@ -95,21 +97,26 @@ impl Feeder {
         self.kind.word()
     }
 
-    /// What is due; `None` where the feed is as far as the model, or further.
+    /// Whether its bucket is not up to what was told.
+    pub fn is_behind(&self) -> bool {
+        self.is_behind
+    }
+
+    /// What is due; `None` where the feed is as far as the model, or further. At the last look the bucket is waited for.
     ///
     /// # Errors
     /// When the server does not tell where the stream ends.
-    pub fn due(&mut self, live: &Live, hash_of: HashOf<'_>) -> Result<Option<Due>, Trouble> {
+    pub fn due(&mut self, live: &Live, hash_of: HashOf<'_>, is_last: bool) -> Result<Option<Due>, Trouble> {
         if !self.feed.is_connected() || self.again.is_some_and(|again| Instant::now() < again) {
             return Ok(None);
         }
-        let due = self.look(live, hash_of);
+        let due = self.look(live, hash_of, is_last);
         self.again = due.is_err().then(|| Instant::now() + AGAIN);
         due
     }
 
     /// The model is borrowed for a while at a time, and never while the server is waited for.
-    fn look(&mut self, live: &Live, hash_of: HashOf<'_>) -> Result<Option<Due>, Trouble> {
+    fn look(&mut self, live: &Live, hash_of: HashOf<'_>, is_last: bool) -> Result<Option<Due>, Trouble> {
         let (at, begun) = match self.at {
             At::Commit(at) => (at, None),
             At::Unknown => match self.feed.tail()? {
@@ -140,8 +147,10 @@ impl Feeder {
         let Cursor { number: head, hash, .. } = live.read().cursor();
         if at >= head {
             // Nothing is to be told; then the bucket is brought up to what was.
-            if let Err(error) = self.feed.settled() {
-                self.failed(error)?;
+            let behind = if is_last { self.feed.settled().map(|()| false) } else { self.feed.go_on() };
+            match behind {
+                Ok(behind) => self.is_behind = behind,
+                Err(error) => self.failed(error)?,
             }
             return Ok(None);
         }
@@ -192,7 +201,7 @@ impl Feeder {
         let Due { step, changes, told, only_kept, rows } = due;
         let commit = CommitNo(step.commit.get());
         let result = match (changes.is_empty(), only_kept) {
-            (_, Some(sequence)) => self.feed.keep(&step, &changes, sequence),
+            (_, Some(sequence)) => self.feed.keep(step, changes, sequence),
             (true, None) => Ok(()),
             (false, None) => self.feed.tell(step, changes, told),
         };
