@@ -307,6 +307,7 @@ fn outputs(goods: &Goods, place: Option<&Place>) -> Vec<Output> {
             second: line.second,
             to: place.cloned(),
             window: None,
+            expires: line.expires,
         })
         .collect()
 }
