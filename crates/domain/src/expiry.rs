@@ -26,6 +26,11 @@ impl Day {
         self.0.to_epoch_days()
     }
 
+    /// Its year.
+    pub fn year(self) -> i32 {
+        self.0.year()
+    }
+
     /// The day of a text such as `2026-12-01`.
     ///
     /// # Errors

@@ -468,6 +468,23 @@ pub enum Fact {
     },
 }
 
+impl Fact {
+    /// Takes all expiry dates out of it; true when it had any.
+    pub fn forget_expiries(&mut self) -> bool {
+        match self {
+            Self::Received { lines, .. } => {
+                lines.iter_mut().fold(false, |had, line| line.expires.take().is_some() || had)
+            }
+            Self::Produced(report) => {
+                report.outputs.iter_mut().fold(false, |had, output| output.expires.take().is_some() || had)
+            }
+            Self::VesselDrawn { expires, .. } => expires.take().is_some(),
+            Self::Corrected { correction: Correction::Supersede { fact, .. }, .. } => fact.forget_expiries(),
+            _ => false,
+        }
+    }
+}
+
 /// The batch that an unnamed draw makes: item `blend`, code `<vessel>:<event id>:<leg>` (cut to fit a name).
 pub fn anonymous_blend(vessel: &VesselId, event: &EventId, leg: u16) -> BatchId {
     let text = format!("{vessel}:{event}:{leg}");

@@ -9,6 +9,7 @@ use lotline_domain::time::Instant;
 use rustc_hash::FxHashSet;
 
 use crate::question::Question;
+use crate::settlements::bare_codes;
 
 /// A date that a fact tells of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,7 +45,9 @@ pub fn expiry_at(question: &Question<'_>, batch: BatchIx, place: Option<PlaceIx>
     }
     let known = place.and_then(|place| question.settler().zone(place));
     let zone = known.unwrap_or(Zone::UTC);
-    let first = told.iter().min_by_key(|told| (told.expires.at(zone), told.expires, told.of != batch))?;
+    // They are in step order, and the first of equals is taken.
+    let first =
+        told.iter().min_by_key(|told| (told.expires.at(zone), matches!(told.expires, Expires::Moment { .. })))?;
     Some(Expiry {
         told: *first,
         zone,
@@ -142,8 +145,8 @@ pub(crate) fn heirs(book: &Book, of: impl IntoIterator<Item = BatchIx>) -> FxHas
     let mut found: FxHashSet<BatchIx> = waiting.iter().copied().collect();
     let mut runs: FxHashSet<RunIx> = FxHashSet::default();
     while let Some(batch) = waiting.pop() {
-        let code = book.pseudo_of(book.code_of(batch)).filter(|_| book.has_pseudo());
-        let flows = std::iter::once(batch).chain(code).flat_map(|name| book.flows_of_batch(name));
+        let codes = bare_codes(book, batch).filter_map(|code| book.pseudo_of(code));
+        let flows = std::iter::once(batch).chain(codes).flat_map(|name| book.flows_of_batch(name));
         for flow in flows {
             let EndKind::Run(run) = book.stated(flow).to.kind() else { continue };
             if !runs.insert(run) || !passes_on(book, run) {

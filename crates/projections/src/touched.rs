@@ -89,7 +89,19 @@ impl Dependents {
                 // What a code means decides whose date it tells, and what was made of what.
                 expiries.extend(&found);
             }
-            found.extend(heirs(book, expiries));
+            // What is told of a bare code is told of the batches that it may mean, and they pass it on, too.
+            let mut wide: FxHashSet<BatchIx> = expiries.into_iter().collect();
+            loop {
+                let before = wide.len();
+                wide = heirs(book, wide);
+                let codes: Vec<NameNo> =
+                    wide.iter().filter(|batch| book.is_pseudo(**batch)).map(|batch| book.code_of(*batch)).collect();
+                wide.extend(codes.into_iter().flat_map(|code| self.on(Source::Code(code))));
+                if wide.len() == before {
+                    break;
+                }
+            }
+            found.extend(wide);
         }
         let count = u32::try_from(book.batch_count()).expect("fewer than 2^32 batches");
         found.extend((0..count).map(BatchIx).skip(self.next));

@@ -149,7 +149,9 @@ pub enum EncodeError {
 #[derive(Debug, Error)]
 pub enum DecodeError {
     /// Written by a newer program.
-    #[error("payload version {found} is unknown; this program knows version {VERSION}: use a newer program")]
+    #[error(
+        "payload version {found} is unknown; this program knows versions {FIRST_VERSION} to {VERSION}: use a newer program"
+    )]
     UnknownVersion {
         /// The version that it says.
         found: u16,

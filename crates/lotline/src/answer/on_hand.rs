@@ -168,7 +168,7 @@ fn few(names: impl IntoIterator<Item = String>) -> String {
 }
 
 /// Until when goods are good, as answers have it.
-fn expires(book: &Book, of: BatchIx, expiry: &engine::Expiry) -> Expires {
+pub(crate) fn expires(book: &Book, of: BatchIx, expiry: &engine::Expiry) -> Expires {
     Expires {
         told: expiry.told.expires.to_string(),
         day: expiry.day.to_string(),

@@ -339,6 +339,9 @@ pub struct RecallRow {
     /// For a cleared row: when the slice on the path was empty (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cleared_at: Option<String>,
+    /// Until when it is good there; left out: nobody told it, or it is in a run or gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Expires>,
     /// Effective bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_of: Option<String>,
