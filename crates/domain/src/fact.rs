@@ -472,12 +472,8 @@ impl Fact {
     /// Takes all expiry dates out of it; true when it had any.
     pub fn forget_expiries(&mut self) -> bool {
         match self {
-            Self::Received { lines, .. } => {
-                lines.iter_mut().fold(false, |had, line| line.expires.take().is_some() || had)
-            }
-            Self::Produced(report) => {
-                report.outputs.iter_mut().fold(false, |had, output| output.expires.take().is_some() || had)
-            }
+            Self::Received { lines, .. } => lines.iter_mut().filter_map(|line| line.expires.take()).count() > 0,
+            Self::Produced(report) => report.outputs.iter_mut().filter_map(|output| output.expires.take()).count() > 0,
             Self::VesselDrawn { expires, .. } => expires.take().is_some(),
             Self::Corrected { correction: Correction::Supersede { fact, .. }, .. } => fact.forget_expiries(),
             _ => false,
