@@ -63,6 +63,8 @@ pub struct Touched {
     pub items: Vec<NameNo>,
     /// Codes that may mean other batches than before.
     pub codes: Vec<NameNo>,
+    /// Batches that may be good until another moment than before; what is made of them may inherit it.
+    pub expiries: Vec<BatchIx>,
 }
 
 /// Every effect of a ledger, in columns.
@@ -95,6 +97,8 @@ pub struct Book {
     holds: Vec<DeedIx>,
     master: Vec<DeedIx>,
     labels: Vec<DeedIx>,
+    /// How many facts tell until when a batch is good, in force or not.
+    expiries: usize,
     /// Which batches were counted at a place; one more for each count.
     counted: FxHashMap<PlaceIx, Vec<BatchIx>>,
     conflicts: Vec<ConflictRow>,
@@ -299,6 +303,10 @@ impl Book {
             | Deed::Hold { batch, .. } => {
                 self.touched.batches.push(*batch);
             }
+            Deed::Expiry { batch, .. } => {
+                self.touched.batches.push(*batch);
+                self.touched.expiries.push(*batch);
+            }
             Deed::Run { run, .. } => self.touched.runs.push(*run),
             Deed::Bound { shipment, .. } => self.touched.places.push(*shipment),
             Deed::ReleaseHold { .. } => {}
@@ -347,6 +355,11 @@ impl Book {
                 self.touched.runs.push(run);
                 let at = self.deed(fact, 0, deed, self.run_deeds.get(run.0));
                 self.run_deeds.put(run.0, at.0);
+            }
+            Effect::ExpirySet { leg, batch, expires } => {
+                let batch = self.batch_ix(batch);
+                self.batch_deed(fact, *leg, batch, Deed::Expiry { batch, expires: *expires });
+                self.expiries += 1;
             }
             Effect::Mentioned { batch } => {
                 let batch = self.batch_ix(batch);
@@ -399,10 +412,11 @@ impl Book {
                 let item = self.words.intern(item.as_str()).into();
                 self.master_deed(fact, Deed::Item { item, base: *base });
             }
-            Effect::PlaceSet { place, parent } => {
+            Effect::PlaceSet { place, parent, time_zone } => {
                 let place = self.named_place(PlaceKind::Location, place.as_str());
                 let parent = parent.as_ref().map(|parent| self.named_place(PlaceKind::Location, parent.as_str()));
-                self.master_deed(fact, Deed::Parent { place, parent });
+                let zone = time_zone.as_ref().map(|zone| self.words.intern(zone).into());
+                self.master_deed(fact, Deed::Parent { place, parent, zone });
             }
             Effect::VesselSet { vessel, mix, at } => {
                 let vessel = self.named_place(PlaceKind::Vessel, vessel.as_str());

@@ -144,6 +144,7 @@ impl Decision<'_, '_> {
             | Effect::ShipmentBound { .. }
             | Effect::ItemSet { .. }
             | Effect::PlaceSet { .. }
+            | Effect::ExpirySet { .. }
             | Effect::VesselSet { .. }
             | Effect::FactorSet { .. }
             | Effect::PolicySet { .. }

@@ -1,6 +1,7 @@
 //! What a fact does to the read models: a closed list. Read models see effects and never facts, so a new
 //! kind of fact needs no change in them.
 
+use crate::expiry::Expires;
 use crate::fact::{
     CleanGrade, Correction, Destination, Event, Fact, FactorScope, HoldTarget, Line, MixModel, ReleaseTarget, RunKind,
     RunReport, Window, anonymous_blend,
@@ -195,12 +196,14 @@ pub enum Effect {
         /// Its base unit.
         base: Unit,
     },
-    /// A place's parent in the tree.
+    /// A place's parent in the tree, and its time zone.
     PlaceSet {
         /// Which.
         place: LocationId,
         /// Its parent.
         parent: Option<LocationId>,
+        /// IANA time zone, as told.
+        time_zone: Option<String>,
     },
     /// A vessel's mix model.
     VesselSet {
@@ -231,6 +234,15 @@ pub enum Effect {
         batch: BatchRef,
         /// The code.
         label: BatchCode,
+    },
+    /// Until when a batch is good.
+    ExpirySet {
+        /// Number of the step that brings it.
+        leg: u16,
+        /// Which.
+        batch: BatchRef,
+        /// As told.
+        expires: Expires,
     },
     /// Speaks of a batch, and no more.
     Mentioned {
@@ -370,6 +382,9 @@ impl Legs<'_> {
                     (None, None) => Origin::Receipt { by: by.clone() },
                 };
                 self.lines_from(lines, &origin, to);
+                for (leg, line) in (0..).zip(lines) {
+                    self.expires(leg, &line.batch, line.expires);
+                }
                 self.containers(containers, to);
                 if let (Some(shipment), true, true) = (shipment, lines.is_empty(), containers.is_empty()) {
                     self.emptied(Place::Transit(shipment.clone()), Some(to.clone()));
@@ -458,14 +473,19 @@ impl Legs<'_> {
             Fact::VesselFilled { vessel, lines } => {
                 self.lines(lines, &Origin::Unstated, &Place::Vessel(vessel.clone()));
             }
-            Fact::VesselDrawn { vessel, batch, quantity, to } => {
+            Fact::VesselDrawn { vessel, batch, quantity, to, expires } => {
                 let batch = self.drawn(vessel, batch.as_ref());
                 let to = to.clone().unwrap_or(Place::Unplaced);
                 let from = Origin::Place(Place::Vessel(vessel.clone()));
                 self.flow(&batch, *quantity, None, from, Target::Place(to)).phase = Phase::Draw;
+                self.expires(0, &batch, *expires);
             }
             other => self.quiet(other),
         }
+    }
+
+    fn expires(&mut self, leg: u16, batch: &BatchRef, expires: Option<Expires>) {
+        self.effects.extend(expires.map(|expires| Effect::ExpirySet { leg, batch: batch.clone(), expires }));
     }
 
     fn drawn(&self, vessel: &VesselId, batch: Option<&BatchRef>) -> BatchRef {
@@ -492,7 +512,10 @@ impl Legs<'_> {
         for output in &report.outputs {
             let to = output.to.clone().or_else(|| place.clone()).unwrap_or(Place::Unplaced);
             let from = Origin::Run(report.run.clone());
-            self.flow(&output.batch, output.quantity, output.second, from, Target::Place(to)).window = output.window;
+            let flow = self.flow(&output.batch, output.quantity, output.second, from, Target::Place(to));
+            flow.window = output.window;
+            let leg = flow.leg;
+            self.expires(leg, &output.batch, output.expires);
         }
         self.effects.push(Effect::RunTold {
             run: report.run.clone(),
@@ -535,8 +558,9 @@ impl Legs<'_> {
             Fact::ItemDefined { item, base, .. } => {
                 self.effects.push(Effect::ItemSet { item: item.clone(), base: *base });
             }
-            Fact::PlaceDefined { place, parent, .. } => {
-                self.effects.push(Effect::PlaceSet { place: place.clone(), parent: parent.clone() });
+            Fact::PlaceDefined { place, parent, time_zone, .. } => {
+                let (place, parent, time_zone) = (place.clone(), parent.clone(), time_zone.clone());
+                self.effects.push(Effect::PlaceSet { place, parent, time_zone });
             }
             Fact::VesselDefined { vessel, mix, at } => {
                 self.effects.push(Effect::VesselSet { vessel: vessel.clone(), mix: *mix, at: at.clone() });

@@ -1,6 +1,7 @@
 //! Facts: what happened. Each tells its effects (see [`crate::effect`]); what they mean together is
 //! written in `schemas/settlement.md`.
 
+use crate::expiry::Expires;
 use crate::id::{
     ActorId, BatchId, BatchRef, CommandId, ContainerId, EventId, Generation, HoldId, ItemId, LocationId, PartyId,
     Place, RunId, ShipmentId, Sink, SourceId, VesselId,
@@ -39,12 +40,14 @@ pub struct Line {
     pub from: Option<Place>,
     /// The document line that it stands on, such as a delivery note's, to find suspected duplicates.
     pub document: Option<String>,
+    /// Until when the batch is good. Only what was received tells it.
+    pub expires: Option<Expires>,
 }
 
 impl Line {
     /// A line with a batch and a quantity.
     pub fn new(batch: impl Into<BatchRef>, quantity: Option<Stated>) -> Self {
-        Self { batch: batch.into(), quantity, second: None, from: None, document: None }
+        Self { batch: batch.into(), quantity, second: None, from: None, document: None, expires: None }
     }
 
     /// The same, from a place.
@@ -98,6 +101,8 @@ pub struct Output {
     pub to: Option<Place>,
     /// When it was coming out, where that is declared.
     pub window: Option<Window>,
+    /// Until when the batch is good.
+    pub expires: Option<Expires>,
 }
 
 /// What left a run as no batch: declared loss, samples, destroyed.
@@ -374,6 +379,8 @@ pub enum Fact {
         quantity: Option<Stated>,
         /// Where it lies now; `None`: the batch's `unplaced` slice.
         to: Option<Place>,
+        /// Until when the batch is good.
+        expires: Option<Expires>,
     },
     /// A vessel was cleaned.
     VesselCleaned {
@@ -459,6 +466,19 @@ pub enum Fact {
         /// What kind of note.
         what: String,
     },
+}
+
+impl Fact {
+    /// Takes all expiry dates out of it; true when it had any.
+    pub fn forget_expiries(&mut self) -> bool {
+        match self {
+            Self::Received { lines, .. } => lines.iter_mut().filter_map(|line| line.expires.take()).count() > 0,
+            Self::Produced(report) => report.outputs.iter_mut().filter_map(|output| output.expires.take()).count() > 0,
+            Self::VesselDrawn { expires, .. } => expires.take().is_some(),
+            Self::Corrected { correction: Correction::Supersede { fact, .. }, .. } => fact.forget_expiries(),
+            _ => false,
+        }
+    }
 }
 
 /// The batch that an unnamed draw makes: item `blend`, code `<vessel>:<event id>:<leg>` (cut to fit a name).

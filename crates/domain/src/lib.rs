@@ -7,6 +7,7 @@ pub mod book;
 pub mod command;
 pub mod decide;
 pub mod effect;
+pub mod expiry;
 pub mod fact;
 pub mod id;
 pub mod quantity;

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use crate::book::{BatchIx, Book, Deed, DeedIx, EndKind, FactIx, FlowIx, PlaceIx, PlaceKind, RunIx};
 use crate::effect::Phase;
+use crate::expiry::Zone;
 use crate::fact::MixModel;
 use crate::id::{Place, Sink, unknown_party};
 use crate::quantity::Stated;
@@ -161,6 +162,8 @@ pub enum ExceptionKind {
     QuantityUnknown,
     /// A count differs from the book.
     CountDiffers,
+    /// Facts tell of different moments until which a batch is good.
+    ExpiryDiffers,
     /// Came back from somebody who never had it.
     ReturnedNeverSent,
     /// Same id, other content.
@@ -210,6 +213,7 @@ impl ExceptionKind {
             Self::SourceAmbiguous => "source ambiguous",
             Self::QuantityUnknown => "quantity unknown",
             Self::CountDiffers => "count differs",
+            Self::ExpiryDiffers => "expiry differs",
             Self::ReturnedNeverSent => "returned but never sent",
             Self::Conflict => "conflict",
             Self::CompetingCorrections => "competing corrections",
@@ -428,6 +432,15 @@ impl<'a> Settler<'a> {
     /// How a vessel mixes.
     pub fn mix_model(&self, vessel: PlaceIx) -> MixModel {
         master::mix_of(self.book, vessel, self.known)
+    }
+
+    /// The time zone of a place: of a vessel that of where it stands; `None` where none is known.
+    pub fn zone(&self, place: PlaceIx) -> Option<Zone> {
+        match self.book.place_kind(place) {
+            PlaceKind::Location => self.master.zone(place),
+            PlaceKind::Vessel => self.master.zone(master::stands_at(self.book, place, self.known)?),
+            _ => None,
+        }
     }
 
     /// Where goods in a place are at the end of an instant: the top of its chain of containers; `None`

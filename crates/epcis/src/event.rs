@@ -1,9 +1,10 @@
 //! An EPCIS event, read: every field that the mapping looks at, typed and named.
 
+use lotline_domain::expiry::{Day, Expires, Zone};
 use lotline_domain::fact::Line;
 use lotline_domain::id::{BatchId, ContainerId, LocationId, PartyId};
 use lotline_domain::quantity::Stated;
-use lotline_domain::time::{OccurredAt, TimeError};
+use lotline_domain::time::{OccurredAt, Precision, TimeError};
 use lotline_domain::unit::Unit;
 use lotline_gs1::Identifier;
 
@@ -41,6 +42,8 @@ pub(crate) struct Goods {
     /// The serialised units once more, as what may hold others: whether it is a bottle or a case of
     /// bottles cannot be told from its number.
     pub(crate) units: Vec<ContainerId>,
+    /// Until when each line's batch is good, where its identifier (AI 17, AI 15) or the event's ILMD tells it.
+    pub(crate) expires: Vec<Option<Expires>>,
 }
 
 impl Goods {
@@ -51,6 +54,11 @@ impl Goods {
     /// Everything that moves with all that it holds.
     pub(crate) fn holders(&self) -> Vec<ContainerId> {
         self.containers.iter().chain(&self.units).cloned().collect()
+    }
+
+    /// The lines with their dates, for facts that tell of a batch's beginning.
+    pub(crate) fn dated(&self) -> Vec<Line> {
+        self.lines.iter().zip(&self.expires).map(|(line, expires)| Line { expires: *expires, ..line.clone() }).collect()
     }
 
     /// The batches of the lines.
@@ -126,6 +134,46 @@ impl EpcisEvent {
     }
 }
 
+/// Until when the goods of an event are good, and in which year it was.
+struct Dates {
+    ilmd: Option<Expires>,
+    used: i32,
+}
+
+/// The master data attributes of the CBV that tell it; the first goes before the other.
+const EXPIRY_ATTRIBUTES: [&str; 2] = ["itemExpirationDate", "bestBeforeDate"];
+/// The vocabularies that they are written with in full.
+const ATTRIBUTE_VOCABULARIES: [&str; 4] =
+    ["https://ref.gs1.org/cbv/", "https://ns.gs1.org/cbv/", "https://gs1.org/voc/", "https://www.gs1.org/voc/"];
+
+/// An attribute by its bare name, with a prefix, or with its vocabulary's whole name.
+fn attribute<'a>(ilmd: &Object<'a>, name: &str) -> Option<Node<'a>> {
+    let in_full = |written: &str| {
+        ATTRIBUTE_VOCABULARIES
+            .iter()
+            .any(|vocabulary| written.strip_prefix(vocabulary).is_some_and(|rest| rest == name))
+    };
+    let full = ilmd.members().find(|(written, node)| in_full(written) && !node.is_null()).map(|(_, node)| node);
+    ilmd.local(name).or(full)
+}
+
+/// A day, a time with its offset, or a day with its offset, which is over where that offset is. Written bare, or as a
+/// typed value of JSON-LD.
+fn date(node: Node<'_>) -> Result<Expires, String> {
+    let text = match node.kind() {
+        "an object" => node.object().ok().and_then(|typed| typed.get("@value")).and_then(|value| value.string().ok()),
+        _ => node.string().ok(),
+    };
+    let text = text.ok_or_else(|| format!("{} is no expiry date", node.kind()))?;
+    match (Expires::parse(text.trim()), OccurredAt::parse(text.trim())) {
+        (Ok(expires), _) => Ok(expires),
+        (Err(_), Ok(at @ OccurredAt { precision: Precision::Day, .. })) => {
+            Ok(Expires::Moment { instant: at.latest().plus_micros(1), offset_minutes: at.offset_minutes })
+        }
+        (Err(error), _) => Err(error.to_string()),
+    }
+}
+
 struct Reader<'r> {
     remarks: &'r mut Vec<Remark>,
 }
@@ -154,9 +202,10 @@ impl Reader<'_> {
         } else {
             ("epcList", "quantityList")
         };
-        let goods = self.goods(&event, objects.0, objects.1)?;
-        let inputs = self.goods(&event, "inputEPCList", "inputQuantityList")?;
-        let outputs = self.goods(&event, "outputEPCList", "outputQuantityList")?;
+        let dates = self.dates(&event, &occurred_at);
+        let goods = self.goods(&event, objects.0, objects.1, &dates)?;
+        let inputs = self.goods(&event, "inputEPCList", "inputQuantityList", &dates)?;
+        let outputs = self.goods(&event, "outputEPCList", "outputQuantityList", &dates)?;
         let parent = match event.string("parentID")? {
             Some(_) => {
                 let node = event.need("parentID")?;
@@ -204,10 +253,11 @@ impl Reader<'_> {
         Ok(reading.id)
     }
 
-    fn goods(&mut self, event: &Object<'_>, epcs: &str, quantities: &str) -> Result<Goods, EventError> {
+    fn goods(&mut self, event: &Object<'_>, epcs: &str, quantities: &str, dates: &Dates) -> Result<Goods, EventError> {
         let mut goods = Goods::default();
         for node in event.list(epcs)? {
             let id = self.identifier(node)?;
+            let line = goods.lines.len();
             match names::thing(&id).map_err(|error| node.error(error))? {
                 Thing::Batch(batch) => {
                     self.remarks.push(Remark {
@@ -222,11 +272,52 @@ impl Reader<'_> {
                 }
                 Thing::Container(container) => goods.containers.push(container),
             }
+            if goods.lines.len() > line {
+                goods.expires.push(self.own_date(node, dates)?.or(dates.ilmd));
+            }
         }
         for node in event.list(quantities)? {
             goods.lines.push(self.quantity(node)?);
+            goods.expires.push(self.own_date(node.object()?.need("epcClass")?, dates)?.or(dates.ilmd));
         }
         Ok(goods)
+    }
+
+    /// What the instance or lot master data of an event tell. A date that is none is kept with the original.
+    fn dates(&mut self, event: &Object<'_>, at: &OccurredAt) -> Dates {
+        let used = Zone::UTC.day_of(at.instant).year();
+        let ilmd = event.local("ilmd").and_then(|node| node.object().ok());
+        let found = ilmd.and_then(|ilmd| EXPIRY_ATTRIBUTES.iter().find_map(|name| attribute(&ilmd, name)));
+        let ilmd = found.and_then(|node| match date(node) {
+            Ok(expires) => Some(expires),
+            Err(text) => {
+                self.remarks.push(Remark { at: node.offset(), text: format!("{text}; no expiry date is taken") });
+                None
+            }
+        });
+        Dates { ilmd, used }
+    }
+
+    /// What an identifier itself tells, by AI 17 or AI 15.
+    fn own_date(&mut self, node: Node<'_>, dates: &Dates) -> Result<Option<Expires>, EventError> {
+        let text = node.string()?;
+        let day = lotline_gs1::expiry(text.trim()).and_then(|found| {
+            let Some(short) = found else { return Ok(None) };
+            let (year, month) = (short.year_seen_from(dates.used), short.month.into());
+            let day = match short.day {
+                0 => Day::last_of_month(year, month),
+                day => Day::from_ymd(year, month, day.into()),
+            };
+            day.map(Some).ok_or_else(|| format!("{year}-{month:02}-{:02}", short.day))
+        });
+        match day {
+            Ok(day) => Ok(day.map(Expires::Day)),
+            Err(text) => {
+                let text = format!("{text:?} is no date; no expiry date is taken");
+                self.remarks.push(Remark { at: node.offset(), text });
+                Ok(None)
+            }
+        }
     }
 
     fn quantity(&mut self, node: Node<'_>) -> Result<Line, EventError> {

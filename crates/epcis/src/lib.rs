@@ -27,7 +27,7 @@ pub use error::{CaptureError, EventError, Fault, Spot};
 
 /// Version of the mapping in `schemas/epcis-mapping.md`. It is stored with what is mapped; a later version
 /// is applied to what was captured by recorded corrections.
-pub const MAPPING_VERSION: u16 = 1;
+pub const MAPPING_VERSION: u16 = 2;
 
 /// The largest document, in bytes, that is taken unless the caller says otherwise: 64 MiB.
 pub const MAX_BYTES: usize = 64 * 1024 * 1024;

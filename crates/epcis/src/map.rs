@@ -94,12 +94,18 @@ fn lines(event: &EpcisEvent) -> Vec<Line> {
     event.goods.lines.iter().map(|line| Line { document: document.clone(), ..line.clone() }).collect()
 }
 
+/// The same, with what is told of until when they are good.
+fn dated_lines(event: &EpcisEvent) -> Vec<Line> {
+    let document = event.transaction(&DOCUMENTS).map(fit);
+    event.goods.dated().into_iter().map(|line| Line { document: document.clone(), ..line }).collect()
+}
+
 fn added(event: &EpcisEvent) -> Mapped {
     let by = event.owner.clone().or_else(|| event.provider.clone()).or_else(|| event.destination.party());
     one(
         "object-add",
         Fact::Received {
-            lines: lines(event),
+            lines: dated_lines(event),
             containers: event.goods.holders(),
             from: Some(event.source.party().unwrap_or_else(unknown_party)),
             shipment: None,
@@ -125,7 +131,7 @@ fn observed(event: &EpcisEvent, id: &EventId) -> Result<Mapped, Fault> {
         return Ok(one("object-return", Fact::Returned { from, lines, containers, to: at(event.place()) }));
     }
     if RECEIVING_STEPS.contains(&step) {
-        return Ok(one("object-receive", received(event, lines(event), event.goods.holders(), None)));
+        return Ok(one("object-receive", received(event, dated_lines(event), event.goods.holders(), None)));
     }
     if step == "void_shipping" {
         let Some(shipment) = event.transaction(&CONSIGNMENT) else { return Ok(note("object-note", event)) };
@@ -301,12 +307,14 @@ fn outputs(goods: &Goods, place: Option<&Place>) -> Vec<Output> {
     goods
         .lines
         .iter()
-        .map(|line| Output {
+        .zip(goods.expires.iter().copied())
+        .map(|(line, expires)| Output {
             batch: line.batch.clone(),
             quantity: line.quantity,
             second: line.second,
             to: place.cloned(),
             window: None,
+            expires,
         })
         .collect()
 }

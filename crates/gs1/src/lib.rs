@@ -12,6 +12,7 @@
 //! This room never does I/O, knows nothing of batches, events or places, and keeps no table of company
 //! prefixes: from digits alone no company prefix can be told, so URNs are read and never written.
 
+mod date;
 mod element;
 mod epc;
 mod error;
@@ -20,6 +21,7 @@ mod identifier;
 mod key;
 mod link;
 
+pub use date::{ShortDate, expiry};
 pub use element::{ElementString, element_string};
 pub use error::{Fault, IdError};
 pub use identifier::{Identifier, Item, Locus, Reading, read};

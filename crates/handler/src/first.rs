@@ -133,7 +133,9 @@ pub(crate) fn before(
             if !concerns(&stored.body, &command.event.command, &command.event.id) {
                 continue;
             }
-            let same = stored.content == content || same_event(&stored.body, stored.content, command, unknown, secret);
+            let same = stored.content == content
+                || same_event(&stored.body, stored.content, command, unknown, secret)
+                || undated(&stored.body, stored.content, command, unknown, secret);
             let receipt = kept.receipt(position.get());
             if same {
                 let answer = answer(frames, &stored.body, receipt)?;
@@ -162,6 +164,18 @@ fn same_event(body: &Body, content: ContentHash, command: &Command, unknown: &[u
     let mut theirs = command.clone();
     theirs.event.command = event.command.clone();
     content_hash(&theirs, unknown, secret) == content
+}
+
+/// The same event, recorded when its mapping did not read expiry dates yet: `unknown` compares all that it says.
+fn undated(body: &Body, content: ContentHash, command: &Command, unknown: &[u8], secret: &LedgerSecret) -> bool {
+    if unknown.is_empty() {
+        return false;
+    }
+    let mut theirs = command.clone();
+    if !theirs.event.fact.forget_expiries() {
+        return false;
+    }
+    content_hash(&theirs, unknown, secret) == content || same_event(body, content, &theirs, unknown, secret)
 }
 
 fn answer(frames: &mut Frames, body: &Body, receipt: Receipt) -> Result<Outcome, LoadError> {

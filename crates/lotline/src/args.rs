@@ -305,6 +305,10 @@ pub struct OnHand {
     /// Only this batch, wherever it is: also with customers.
     #[arg(long)]
     pub batch: Option<String>,
+    /// Only what is over by then: before the beginning of a day (2026-12-01) by the clock of the place where it is, or by
+    /// a time with its offset (2026-12-01T12:00:00+01:00).
+    #[arg(long, value_name = "DATE|TIME")]
+    pub expires_before: Option<String>,
     /// Bounds.
     #[command(flatten)]
     pub bounds: Bounds,

@@ -3,6 +3,7 @@
 use std::ops::Deref;
 use std::path::Path;
 
+use lotline_domain::expiry::Expires;
 use lotline_domain::fact::CleanGrade;
 use lotline_domain::id::Place;
 use lotline_ledger::Reader;
@@ -67,6 +68,19 @@ pub fn traced<'m>(
     Ok(Traced { question, found, answer })
 }
 
+/// What of all that is where is asked for, as it was written.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'t> {
+    /// An item.
+    pub item: Option<&'t str>,
+    /// A place.
+    pub place: Option<&'t str>,
+    /// A batch.
+    pub batch: Option<&'t str>,
+    /// By when it is over, and how that is called where it was written.
+    pub expires_before: (&'static str, Option<&'t str>),
+}
+
 /// What is where, of an item, below a place, of a batch. The read model is borrowed for a while at a time.
 ///
 /// # Errors
@@ -74,15 +88,17 @@ pub fn traced<'m>(
 pub fn counted<M: Deref<Target = ReadModel>>(
     lend: impl Fn() -> M,
     within: &Within,
-    item: Option<&str>,
-    place: Option<&str>,
-    batch: Option<&str>,
+    wanted: Wanted<'_>,
 ) -> Result<OnHand, Failure> {
+    let Wanted { item, place, batch, expires_before: (field, before) } = wanted;
     let batch = batch.map(|text| named::batch(text, lend().book(), within.bounds.known)).transpose()?;
     let place = place
         .map(|text| Place::parse(text).map_err(|error| Failure::new(Exit::Input, format!("{text:?}: {error}"))))
         .transpose()?;
-    let filter = answer::on_hand::Filter { item: item.map(str::to_owned), place, batch };
+    let expires_before = before
+        .map(|text| Expires::parse(text).map_err(|error| Failure::new(Exit::Input, format!("{field}: {error}"))))
+        .transpose()?;
+    let filter = answer::on_hand::Filter { item: item.map(str::to_owned), place, batch, expires_before };
     Ok(answer::on_hand::answer_in_turns(lend, within, &filter))
 }
 
@@ -157,7 +173,8 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
 pub fn on_hand(asked: &args::OnHand) -> Result<Exit, Failure> {
     let desk = Desk::open(&Folder::new(&asked.folder.dir), ReadModelKind::Inventory, &asked.bounds)?;
     let [item, place, batch] = [&asked.item, &asked.place, &asked.batch].map(Option::as_deref);
-    let answer = counted(|| &desk.model, &desk.within, item, place, batch)?;
+    let wanted = Wanted { item, place, batch, expires_before: ("--expires-before", asked.expires_before.as_deref()) };
+    let answer = counted(|| &desk.model, &desk.within, wanted)?;
     print::answer(&asked.form, &answer, &sheets::on_hand(&answer), &below(&answer.asked, &answer.said))?;
     Ok(if answer.rows.is_empty() { Exit::No } else { Exit::Done })
 }

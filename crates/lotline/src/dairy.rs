@@ -25,6 +25,7 @@ use std::collections::VecDeque;
 
 use chrono::{Datelike, Days, NaiveDate};
 use lotline_domain::command::Command;
+use lotline_domain::expiry::{Day, Expires};
 use lotline_domain::time::Instant;
 
 use catalogue::Catalogue;
@@ -150,6 +151,7 @@ impl Dairy {
                 day: self.day,
                 left: self.options.days - self.day,
                 code: format!("{}{:02}{:03}", site.tag, date.year().rem_euclid(100), date.ordinal()),
+                date,
             };
             let noting = (site.number == 0 && today.left <= STORY_DAYS).then_some(&mut self.parts);
             let mut shift =
@@ -193,6 +195,15 @@ struct Today {
     left: u32,
     /// Begins every code that is given today: site, year, day of the year.
     code: String,
+    date: NaiveDate,
+}
+
+impl Today {
+    /// To the end of a day, so many days from now.
+    fn good_for(&self, days: u64) -> Option<Expires> {
+        let last = self.date.checked_add_days(Days::new(days))?;
+        Day::from_ymd(last.year(), last.month(), last.day()).map(Expires::Day)
+    }
 }
 
 /// A site at work on one day: what the parts of the process share.

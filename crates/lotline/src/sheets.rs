@@ -53,11 +53,18 @@ pub fn on_hand(answer: &OnHand) -> Vec<Sheet> {
         text("state"),
         number("quantity"),
         text("holds"),
+        text("expires"),
+        text("expires at"),
         text("remarks"),
     ]);
     for row in &answer.rows {
-        let remarks =
-            flags([(row.unknown, "unknown quantity"), (row.assumed, "assumed"), (row.by_model, "by mix model")]);
+        let zone_unknown = row.expires.as_ref().is_some_and(|expires| expires.zone_unknown);
+        let remarks = flags([
+            (row.unknown, "unknown quantity"),
+            (row.assumed, "assumed"),
+            (row.by_model, "by mix model"),
+            (zone_unknown, "time zone unknown"),
+        ]);
         sheet.row([
             name(&row.batch).into(),
             row.place.as_str().into(),
@@ -65,6 +72,8 @@ pub fn on_hand(answer: &OnHand) -> Vec<Sheet> {
             state_word(row.state).into(),
             Value::amount(Some(&row.quantity)),
             holds(row).into(),
+            Value::maybe(row.expires.as_ref().map(|expires| &expires.told)),
+            Value::maybe(row.expires.as_ref().map(|expires| &expires.at)),
             remarks.into(),
         ]);
     }

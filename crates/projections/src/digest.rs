@@ -14,6 +14,7 @@ use lotline_domain::time::Instant;
 use lotline_domain::unit::Unit;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
+use crate::expiry::expiry_at;
 use crate::model::{ReadModel, ReadModelKind};
 use crate::question::{NothingBorrowed, Question};
 
@@ -101,9 +102,10 @@ impl Teller<'_> {
         }
         if kind != ReadModelKind::Genealogy {
             for slice in settlement.slices.iter().filter(|slice| slice.balance != 0) {
+                let place = question.settler().place_at(slice.place, Instant::MAX.0);
                 lines.line(|line| {
                     line.place(slice.place);
-                    line.maybe(question.settler().place_at(slice.place, Instant::MAX.0), Line::place);
+                    line.maybe(place, Line::place);
                     line.ratio(settlement.measure.value(slice.balance));
                     line.unit(settlement.measure.base);
                     line.flags([slice.unknown, slice.assumed, slice.disturbed.is_some()]);
@@ -112,6 +114,12 @@ impl Teller<'_> {
                             question.settler().holds_on(covers, settlement.batch, slice.place, Instant::MAX.0 - 1);
                         line.number(holds.len() as i64);
                         holds.iter().for_each(|hold| line.text(hold.as_str()));
+                    }
+                    // Where no date is told nothing is said, as before there were any. The zone's name and not the
+                    // instant, which another version of the time zones may see otherwise.
+                    if let Some(expiry) = expiry_at(question, settlement.batch, place) {
+                        line.text(&expiry.told.expires.to_string());
+                        line.text(expiry.zone.name());
                     }
                 });
             }

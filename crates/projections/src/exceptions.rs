@@ -8,6 +8,7 @@ use lotline_domain::settle::{Exception, ExceptionKind, RunBalance};
 use lotline_domain::time::CommitNo;
 use rustc_hash::FxHashMap;
 
+use crate::expiry::differing;
 use crate::on_hand::vessels;
 use crate::question::Question;
 
@@ -71,6 +72,11 @@ pub fn of_batch(question: &Question<'_>, batch: BatchIx) -> Vec<Exception> {
         }
     }
     found.extend(suspected_duplicates(question, batch));
+    found.extend(
+        differing(question, batch)
+            .into_iter()
+            .map(|fact| plain(ExceptionKind::ExpiryDiffers, Some(batch), fact, question.book().fact(fact).instant)),
+    );
     found
 }
 

@@ -7,6 +7,7 @@ use lotline_domain::quantity::Ratio;
 use lotline_domain::settle::{Fill, Node, Settled, Settlement};
 
 use crate::content::{Content, Contents};
+use crate::expiry::{Expiry, expiry_at};
 use crate::question::Question;
 
 /// Where goods are, seen from the walls.
@@ -81,6 +82,8 @@ pub struct OnHand {
     pub holds: Vec<HoldId>,
     /// For each of them that was set on a slice, how much of this is what it was set on.
     pub held: Vec<(HoldId, Content)>,
+    /// Until when it is good there, if anybody told it.
+    pub expires: Option<Expiry>,
 }
 
 /// The state of goods at a place, by what kind it is.
@@ -125,6 +128,7 @@ pub fn slices_of(question: &Question<'_>, batch: BatchIx) -> Vec<OnHand> {
             by_model: false,
             holds,
             held,
+            expires: expiry_at(question, batch, place),
         });
     }
     rows.extend(in_vessels(question, batch, &settled));
@@ -216,6 +220,7 @@ fn in_vessels(question: &Question<'_>, batch: BatchIx, settled: &Settlement) -> 
             by_model: true,
             holds,
             held,
+            expires: expiry_at(question, batch, Some(vessel)),
         });
     }
     rows

@@ -12,6 +12,7 @@ use lotline_domain::settle::{Covers, MasterData, RunSettlement, Settlement, Sett
 use rustc_hash::FxHashMap;
 
 use crate::content::Contents;
+use crate::expiry::{self, ToldExpiry};
 
 /// Where settlements within given bounds may be borrowed from.
 pub trait Borrow {
@@ -44,6 +45,7 @@ pub struct Question<'a> {
     covers: RefCell<Option<Arc<Covers>>>,
     /// Of each hold on slices alone, what of everything it was set on; `None` for one on a whole batch.
     held: RefCell<FxHashMap<HoldId, Option<Rc<[Contents]>>>>,
+    expiries: RefCell<FxHashMap<BatchIx, Rc<[ToldExpiry]>>>,
 }
 
 impl<'a> Question<'a> {
@@ -64,6 +66,7 @@ impl<'a> Question<'a> {
             vessels: RefCell::default(),
             covers: RefCell::default(),
             held: RefCell::default(),
+            expiries: RefCell::default(),
         }
     }
 
@@ -131,6 +134,17 @@ impl<'a> Question<'a> {
         let mixed = Arc::new(self.settler.vessel(vessel, self.as_of(), self.hazard, &|batch| self.cow(batch)));
         self.vessels.borrow_mut().insert(vessel, mixed.clone());
         mixed
+    }
+
+    /// The dates that facts within the bounds tell of a batch, or of what it inherits from; in the order of their
+    /// steps. Which of them is over first follows from where it lies ([`crate::expiry_at`]).
+    pub fn expiries(&self, batch: BatchIx) -> Rc<[ToldExpiry]> {
+        if let Some(known) = self.expiries.borrow().get(&batch) {
+            return known.clone();
+        }
+        let told = expiry::of(self, batch);
+        self.expiries.borrow_mut().insert(batch, told.clone());
+        told
     }
 
     /// All holds within the bounds and what they cover.

@@ -5,6 +5,7 @@ use lotline_domain::book::{BatchIx, Book, Bounds, EndKind, NameNo, PlaceIx, Plac
 use lotline_domain::time::CommitNo;
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::expiry::heirs;
 use crate::model::ReadModel;
 use crate::question::Question;
 use crate::settlements::{Sources, bare_codes};
@@ -59,6 +60,7 @@ impl Dependents {
         let mut runs: FxHashSet<RunIx> = FxHashSet::default();
         let mut stations: FxHashSet<PlaceIx> = FxHashSet::default();
         let mut codes: FxHashSet<NameNo> = FxHashSet::default();
+        let mut expiries: Vec<BatchIx> = Vec::new();
         for touched in model.touched_between(since, until)? {
             if touched.everything || !touched.parents.is_empty() || !touched.items.is_empty() {
                 return None;
@@ -67,6 +69,7 @@ impl Dependents {
             runs.extend(&touched.runs);
             stations.extend(touched.stations.iter().chain(&touched.places));
             codes.extend(&touched.codes);
+            expiries.extend(&touched.expiries);
         }
         if book.has_pseudo() {
             codes.extend(found.iter().map(|batch| book.code_of(*batch)).filter(|code| book.pseudo_of(*code).is_some()));
@@ -77,7 +80,28 @@ impl Dependents {
         found.extend(codes.into_iter().flat_map(|code| self.on(Source::Code(code))));
         for run in runs {
             let legs = book.flows_to(EndKind::Run(run)).chain(book.flows_from(EndKind::Run(run)));
-            found.extend(legs.map(|flow| book.stated(flow).batch));
+            let legs: Vec<BatchIx> = legs.map(|flow| book.stated(flow).batch).collect();
+            expiries.extend(&legs);
+            found.extend(legs);
+        }
+        if book.has_expiries() {
+            if book.has_pseudo() {
+                // What a code means decides whose date it tells, and what was made of what.
+                expiries.extend(&found);
+            }
+            // What is told of a bare code is told of the batches that it may mean, and they pass it on, too.
+            let mut wide: FxHashSet<BatchIx> = expiries.into_iter().collect();
+            loop {
+                let before = wide.len();
+                wide = heirs(book, wide);
+                let codes: Vec<NameNo> =
+                    wide.iter().filter(|batch| book.is_pseudo(**batch)).map(|batch| book.code_of(*batch)).collect();
+                wide.extend(codes.into_iter().flat_map(|code| self.on(Source::Code(code))));
+                if wide.len() == before {
+                    break;
+                }
+            }
+            found.extend(wide);
         }
         let count = u32::try_from(book.batch_count()).expect("fewer than 2^32 batches");
         found.extend((0..count).map(BatchIx).skip(self.next));

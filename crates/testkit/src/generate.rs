@@ -94,6 +94,8 @@ pub struct Knobs {
     pub bare_codes: bool,
     /// Facts dated by day.
     pub days: bool,
+    /// Expiry dates, and time zones of places.
+    pub dates: bool,
     /// The same event again.
     pub duplicates: bool,
     /// Definitions of places, vessels and policies that change.
@@ -131,6 +133,7 @@ impl Knobs {
         sightings: true,
         bare_codes: true,
         days: true,
+        dates: true,
         duplicates: true,
         redefinitions: true,
         conflicts: false,
@@ -162,6 +165,7 @@ impl Knobs {
         sightings: false,
         bare_codes: false,
         days: false,
+        dates: false,
         duplicates: false,
         redefinitions: false,
         conflicts: false,
@@ -203,6 +207,9 @@ impl Knobs {
     }
 }
 
+/// Tells the choices of dates from the others of a seed.
+const DATES: u64 = 0x6461_7465;
+
 /// The plant of a seed, with everything that the rules speak of.
 pub fn plant(seed: u64) -> Plant {
     plant_with(seed, Knobs::WILD)
@@ -211,6 +218,8 @@ pub fn plant(seed: u64) -> Plant {
 /// The plant of a seed, with what `knobs` allows.
 pub fn plant_with(seed: u64, knobs: Knobs) -> Plant {
     let mut random = random::Random::new(seed);
+    let mut dates = random::Random::new(seed ^ DATES);
     let knobs = knobs.thinned(&mut random);
-    make::Maker::new(random, knobs).plant(seed)
+    let knobs = Knobs { dates: knobs.dates && dates.chance(60), ..knobs };
+    make::Maker::new(random, dates, knobs).plant(seed)
 }

@@ -6,12 +6,13 @@
 //!
 //! ```text
 //! events ─ live (1) ─ names, units (9) ─ steps (2) ─ settle (3, 4, 5, 7) ─ flows, contents
-//!                                                    └ walk (8), runs (6), holds (10), scope (11)
+//!                                                    └ walk (8), runs (6), holds (10), scope (11), expiry (12)
 //! ```
 //! The numbers are the sections of `schemas/settlement.md`.
 
 mod booking;
 mod containers;
+mod expiry;
 mod filling;
 mod holds;
 mod live;
@@ -87,6 +88,8 @@ pub struct Balance {
     pub stands: Place,
     /// The holds that cover it at the asked moment (section 10).
     pub holds: BTreeSet<String>,
+    /// Until when it is good there, in words; empty where nobody tells (section 12).
+    pub expires: String,
 }
 
 /// An open discrepancy: what kind, about which batch and place, and which fact caused it (ruling 31).

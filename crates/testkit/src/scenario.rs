@@ -109,6 +109,8 @@ pub enum About {
     Book,
     /// `held`: batch, place and hold of everything that is under one.
     Held,
+    /// `expires A`: place and the instant at which it is good no more there.
+    Expires(BatchRef),
     /// `of-hold H1 in D line`: `[min, expected, max]`: how much there is what a hold on a slice was set on.
     OfHold(HoldId, BatchRef, String),
     /// `forward A`: batch and tier.
@@ -232,6 +234,7 @@ fn about(words: &mut Words<'_>) -> Result<About, String> {
         "on-hand" => About::OnHand(batch(words)?),
         "book" => About::Book,
         "held" => About::Held,
+        "expires" => About::Expires(batch(words)?),
         "of-hold" => {
             let word = words.next("a hold")?;
             let hold = HoldId::parse(word).map_err(words::bad(word))?;

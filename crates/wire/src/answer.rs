@@ -11,7 +11,7 @@ mod unanswered;
 
 pub use parts::{Amount, Asked, Batch, Finality, Run, Said, SaidKind, commit, instant, instant_of_micros, time};
 pub use query::{
-    Content, ContentTotal, Damage, Direction, ExceptionRow, ExceptionState, Exceptions, Grade, Held, History,
+    Content, ContentTotal, Damage, Direction, ExceptionRow, ExceptionState, Exceptions, Expires, Grade, Held, History,
     HistoryKind, HistoryRow, Moment, OnHand, OnHandRow, Point, Recall, RecallRow, State, Tier, Trace, TraceEdge,
     TraceHub, TraceNode, Verified,
 };

@@ -263,7 +263,7 @@ const SITE: (&str, &str) = (
 const ITEM: (&str, &str) = ("item", "The item as a token; `_` where only a code is known.");
 const PLACE: (&str, &str) = ("place", "The very place as a token: a container, say, not where it stands.");
 
-const FEEDS: [Feed; 4] = [
+const FEEDS: [Feed; 5] = [
     Feed {
         name: "on-hand",
         says: "what is on hand",
@@ -277,6 +277,13 @@ const FEEDS: [Feed; 4] = [
         tokens: [SITE, ITEM, PLACE],
         key: "SITE.ITEM.CODE.ISSUER.GENERATION.PLACE, each a token.",
         row: "./feeds/status-change.schema.json#/$defs/StatusRow",
+    },
+    Feed {
+        name: "expiring",
+        says: "all stock of which somebody told until when it is good; what is soon follows from the reader's clock",
+        tokens: [SITE, ITEM, ("day", "The last local day on which it is good: 2026-12-01.")],
+        key: "SITE.ITEM.DAY.CODE.ISSUER.GENERATION.PLACE, each a token, and `.share` behind it for what a mix model says of a vessel. Another day is another key.",
+        row: "./answers/on-hand.schema.json#/$defs/OnHandRow",
     },
     Feed {
         name: "edges",

@@ -168,7 +168,7 @@ pub fn dead_stream(ledger: &str) -> String {
     format!("lotline-{ledger}-dead-letters")
 }
 
-/// Name of the bucket of a feed: `on-hand`, `status`, `edges` or `exceptions`.
+/// Name of the bucket of a feed: `on-hand`, `status`, `expiring`, `edges` or `exceptions`.
 pub fn feed_bucket(ledger: &str, feed: &str) -> String {
     format!("lotline-{ledger}-{feed}")
 }

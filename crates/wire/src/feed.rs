@@ -206,6 +206,7 @@ pub(crate) fn feed_schemas() -> Vec<(&'static str, Schema)> {
         ("on-hand-change", schema_of::<Change<OnHandRow>>()),
         ("status-change", schema_of::<Change<StatusRow>>()),
         ("edges-change", schema_of::<Change<EdgeRow>>()),
+        ("expiring-change", schema_of::<Change<OnHandRow>>()),
         ("exceptions-change", schema_of::<Change<ExceptionRow>>()),
         ("as-of", schema_of::<AsOf>()),
         ("snapshot-head", schema_of::<SnapshotHead>()),

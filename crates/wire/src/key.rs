@@ -313,7 +313,7 @@ impl Collector<'_> {
                 self.keys.push(vessel(id));
                 self.lines(lines);
             }
-            Fact::VesselDrawn { vessel: id, batch, quantity: _, to } => {
+            Fact::VesselDrawn { vessel: id, batch, quantity: _, to, expires: _ } => {
                 self.keys.push(vessel(id));
                 match batch {
                     Some(named) => self.batch(named),

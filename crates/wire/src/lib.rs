@@ -16,17 +16,18 @@
 //! bytes into domain values, or refuses them, and back. Stored structs and sent structs are different
 //! types, and neither is the domain's.
 //!
-//! # Adding version 2 of the stored payload
+//! # Adding a version of the stored payload
 //!
-//! Version 1 stays as it is for ever: ledgers hold it. A change of what is stored is a new version:
+//! Versions 1 and 2 stay as they are for ever: ledgers hold them. A change of what is stored is a new version:
 //!
-//! 1. Write the new layout into `schemas/payload-format.md`, as version 2 beside version 1.
-//! 2. Copy `payload/v1.rs` to `payload/v2.rs` with `V2…` structs and change those; copy `payload/write.rs`
-//!    and `payload/read.rs` the same way (`read_v2.rs`). Of version 1 keep `v1.rs` and `read.rs` only.
-//! 3. In `payload.rs` set `VERSION` to 2, and let `decode` choose by the first two bytes. Reading version
-//!    1 *is* the upcast: `read.rs` makes today's domain values of yesterday's bytes. What version 1 could
-//!    not say becomes the value that it meant then, never a guess.
-//! 4. Add golden files in `schemas/payloads/v2/`; those of `v1/` stay, and have to read back for ever.
+//! 1. Write the new layout into `schemas/payload-format.md`, beside the others.
+//! 2. What is added beside a fact is told behind the older version's bytes, as `payload/v2.rs` tells expiry dates
+//!    behind version 1: then what lacks it is still written as before, and older programs read it. For what changes
+//!    inside of a fact, copy `payload/v1.rs` with structs of a new prefix, and `write.rs` and `read.rs` with it.
+//! 3. In `payload.rs` raise `VERSION`, and let `decode` choose by the first two bytes. Reading an older version *is*
+//!    the upcast: it makes today's domain values of yesterday's bytes. What that version could not say becomes the
+//!    value that it meant then, never a guess.
+//! 4. Add golden files in a folder of `schemas/payloads/`; the others stay, and have to read back for ever.
 //! 5. The content hash is over the canonical JSON of a command. A new field of a fact has to be left out
 //!    of that JSON where it has the meaning that its absence had before, or old commands that come again
 //!    would be taken for conflicts.

@@ -6,6 +6,7 @@
 
 mod read;
 mod v1;
+mod v2;
 mod write;
 
 use bincode::config::{BigEndian, Configuration, Fixint, Limit};
@@ -17,8 +18,9 @@ use thiserror::Error;
 use crate::content::ContentHash;
 use crate::seal::{Keys, OpenError, Opened, SealError, SealedFormError, SealedValue, Sealer};
 
-/// The version that is written.
-pub const VERSION: u16 = 1;
+/// The newest version. What the first one can say is still written as that, and reads in an older program.
+pub const VERSION: u16 = 2;
+const FIRST_VERSION: u16 = 1;
 
 /// The longest payload in bytes: with as many keys as an entry can have it still fits into a frame.
 pub const PAYLOAD_MAX: usize = 834_000;
@@ -147,7 +149,9 @@ pub enum EncodeError {
 #[derive(Debug, Error)]
 pub enum DecodeError {
     /// Written by a newer program.
-    #[error("payload version {found} is unknown; this program knows version {VERSION}: use a newer program")]
+    #[error(
+        "payload version {found} is unknown; this program knows versions {FIRST_VERSION} to {VERSION}: use a newer program"
+    )]
     UnknownVersion {
         /// The version that it says.
         found: u16,
@@ -194,10 +198,17 @@ pub fn encode(
     sealer: &mut Sealer<'_>,
 ) -> Result<Vec<u8>, EncodeError> {
     let mut pen = write::Pen::new(body, sealer);
-    let payload = v1::V1Payload { content: content.0, body: pen.body(body)?, origin: pen.origin(origin)? };
+    let first = v1::V1Payload { content: content.0, body: pen.body(body)?, origin: pen.origin(origin)? };
+    let expiries = v2::expiries(body);
     let mut bytes = Vec::with_capacity(512);
-    bytes.extend_from_slice(&VERSION.to_be_bytes());
-    bincode::encode_into_std_write(payload, &mut bytes, CONFIG).map_err(EncodeError::Form)?;
+    if expiries.is_empty() {
+        bytes.extend_from_slice(&FIRST_VERSION.to_be_bytes());
+        bincode::encode_into_std_write(first, &mut bytes, CONFIG).map_err(EncodeError::Form)?;
+    } else {
+        bytes.extend_from_slice(&VERSION.to_be_bytes());
+        bincode::encode_into_std_write(v2::V2Payload { first, expiries }, &mut bytes, CONFIG)
+            .map_err(EncodeError::Form)?;
+    }
     if bytes.len() > PAYLOAD_MAX {
         return Err(EncodeError::TooLong { len: bytes.len() });
     }
@@ -215,7 +226,8 @@ pub fn decode(bytes: &[u8]) -> Result<StoredEvent<'_>, DecodeError> {
     let cut = || DecodeError::Form(bincode::error::DecodeError::UnexpectedEnd { additional: 2 - bytes.len() });
     let (version, rest) = bytes.split_first_chunk::<2>().ok_or_else(cut)?;
     match u16::from_be_bytes(*version) {
-        VERSION => read::stored(rest),
+        FIRST_VERSION => read::stored(rest),
+        VERSION => v2::read(rest),
         found => Err(DecodeError::UnknownVersion { found }),
     }
 }

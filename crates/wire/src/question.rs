@@ -126,6 +126,10 @@ question! {
         /// Only this batch, wherever it is: also with customers.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         batch: Option<String>,
+        /// Only what is over by then: before the beginning of a day (`2026-12-01`) by the clock of the place where it
+        /// is, or by a time with its offset.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires_before: Option<String>,
     }
 }
 

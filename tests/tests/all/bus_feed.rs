@@ -515,3 +515,97 @@ fn a_server_that_lost_everything_is_told_everything_again() {
 fn projector_of(folder: &Path, url: &str, dir: &str) -> Running {
     Running::start_as_service(folder, &["projector", "inventory", "--feed", "--nats", url, "--dir", dir])
 }
+
+/// By site, item and day; a date that is corrected leaves its subject and comes to another.
+#[test]
+fn stock_with_a_date_is_told_by_site_item_and_day() {
+    let Some(server) = Server::start() else { return };
+    let folder = tempdir().expect("a folder");
+    let folder = folder.path();
+    let _serve = serve(folder, &server, &[]);
+    let mut wire = Wire::connect(&server.url());
+    let to = subject(folder, &mut wire, "erp");
+    let put = |wire: &mut Wire, id: &str, hour: u32, rest: &str| {
+        let line = format!(r#"{{"id":"{id}","source":"erp","occurred_at":"2026-03-01T{hour:02}:00:00Z",{rest}}}"#);
+        let answer = wire.request(&to, &[], line.as_bytes()).json();
+        assert_eq!(answer["answer"], "recorded", "{answer}");
+        answer["receipt"]["commit"].as_u64().expect("a commit")
+    };
+    put(&mut wire, "p1", 1, r#""type":"place_defined","place":"east","time_zone":"Europe/Berlin""#);
+    put(&mut wire, "p2", 1, r#""type":"place_defined","place":"east/dock","parent":"east""#);
+    let dated = |day: &str| {
+        format!(
+            r#""type":"received","from":"farm","to":"east/dock","lines":[{{"batch":{{"item":"curd","code":"C1"}},"quantity":{{"value":"10","unit":"KGM"}},"expires":"{day}"}},{{"batch":{{"item":"salt","code":"S1"}},"quantity":{{"value":"3","unit":"KGM"}}}}]"#
+        )
+    };
+    put(&mut wire, "r1", 2, &dated("2026-03-28"));
+    // What is split off inherits the date, here and at a place without a zone.
+    let parts = r#""outputs":[{"batch":{"item":"curd","code":"C2"},"quantity":{"value":"4","unit":"KGM"},"to":"east/dock"},{"batch":{"item":"curd","code":"C3"},"quantity":{"value":"1","unit":"KGM"},"to":"west"}]"#;
+    let whole =
+        r#""inputs":[{"batch":{"item":"curd","code":"C1"},"quantity":{"value":"5","unit":"KGM"},"from":"east/dock"}]"#;
+    let split = put(&mut wire, "s1", 3, &format!(r#""type":"split","run":"R1",{whole},{parts}"#));
+    reached(folder, &mut wire, "expiring", split);
+    let stream = changes_stream(folder, "expiring");
+    let subjects = |day: &str, site: &str| format!("lotline.{}.expiring.{site}.curd.{day}", ledger(folder));
+    let (values, changes) = told(folder, &mut wire, "expiring");
+    assert_eq!(changes.len(), 4, "three batches, and what is left of the first: {changes:?}");
+    let keys: Vec<&str> = values.keys().map(String::as_str).collect();
+    let key = |site: &str, code: &str, place: &str| format!("{site}.curd.2026-03-28.{code}._.1.{place}");
+    assert_eq!(keys, [key("east", "C1", "east_2Fdock"), key("east", "C2", "east_2Fdock"), key("west", "C3", "west")]);
+    assert_eq!(
+        values[&key("east", "C2", "east_2Fdock")]["expires"],
+        json!({
+            "told": "2026-03-28", "day": "2026-03-28", "at": "2026-03-28T23:00:00Z", "time_zone": "Europe/Berlin",
+            "inherited_from": {"item": "curd", "code": "C1"}, "event": "r1"
+        })
+    );
+    let west = &values[&key("west", "C3", "west")]["expires"];
+    assert_eq!((&west["at"], &west["zone_unknown"]), (&json!("2026-03-29T00:00:00Z"), &json!(true)));
+    // The feed is what is on hand with a date.
+    let expected: Vec<Value> = on_hand(folder).into_iter().filter(|row| row["expires"].is_object()).collect();
+    assert_eq!(sorted(&values), expected);
+    assert_eq!(on_hand(folder).len(), expected.len() + 1, "salt has none");
+
+    // The date was wrong: another day for it, and for those that inherited it.
+    let supersede = format!(
+        r#""type":"corrected","target":"r1","correction":{{"supersede":{{"occurred_at":"2026-03-01T02:00:00Z","fact":{{{}}}}}}}"#,
+        dated("2026-03-29")
+    );
+    let corrected = put(&mut wire, "r2", 4, &supersede);
+    reached(folder, &mut wire, "expiring", corrected);
+    let (values, changes) = told(folder, &mut wire, "expiring");
+    let of_it: Vec<&Value> = changes.iter().filter(|change| change["commit"] == json!(corrected)).collect();
+    assert_eq!(of_it.iter().filter(|change| change["new"].is_null()).count(), 3, "{of_it:?}");
+    assert_eq!(of_it.iter().filter(|change| change["old"].is_null()).count(), 3, "{of_it:?}");
+    let cause = |change: &&Value| change["causes"] == json!(["r2"]);
+    assert!(of_it.iter().all(cause), "{of_it:?}");
+    // In summer time the day ends an hour earlier.
+    let ends: BTreeSet<&str> = values.values().filter_map(|row| row["expires"]["at"].as_str()).collect();
+    assert_eq!(ends, BTreeSet::from(["2026-03-29T22:00:00Z", "2026-03-30T00:00:00Z"]));
+    for (day, site) in [("2026-03-28", "east"), ("2026-03-29", "east"), ("2026-03-28", "west"), ("2026-03-29", "west")]
+    {
+        assert!(wire.subjects(&stream).contains(&subjects(day, site)), "{day} {site}");
+    }
+    assert!(values.keys().all(|key| key.split('.').nth(2) == Some("2026-03-29")), "{values:?}");
+
+    // Another zone of the site: the same day, and another end of it. What is used up is gone.
+    put(&mut wire, "p3", 5, r#""type":"place_defined","place":"east","time_zone":"Asia/Kathmandu""#);
+    let gone = r#""type":"disposed","sink":"destroyed","lines":[{"batch":{"item":"curd","code":"C2"},"quantity":{"value":"4","unit":"KGM"},"from":"east/dock"}]"#;
+    let gone = put(&mut wire, "d1", 6, gone);
+    reached(folder, &mut wire, "expiring", gone);
+    let (values, _) = told(folder, &mut wire, "expiring");
+    let ends: Vec<&str> = values.values().filter_map(|row| row["expires"]["at"].as_str()).collect();
+    assert_eq!(ends, ["2026-03-29T18:15:00Z", "2026-03-30T00:00:00Z"]);
+
+    // The question over NATS, with the bytes of the command line.
+    let ask = format!("lotline.{}.ask.on-hand", ledger(folder));
+    let question = json!({ "expires_before": "2026-03-29T20:00:00Z", "min_commit": gone });
+    let came = wire.request(&ask, &[], question.to_string().as_bytes());
+    let said = run(folder, &["on-hand", "--expires-before", "2026-03-29T20:00:00Z", "--json", "--dir", "plant"]);
+    assert_eq!(came.json(), said.json());
+    assert_eq!(came.json()["rows"].as_array().map(Vec::len), Some(1), "{}", came.json());
+    let came = wire.request(&ask, &[], json!({ "expires_before": "2026-02-30" }).to_string().as_bytes());
+    assert_eq!(came.code(), Some("400"), "{came:?}");
+    let why = came.answer().to_string();
+    assert!(why.contains("expires_before") && why.contains("the last one of that month is 2026-02-28"), "{why}");
+}

@@ -54,8 +54,8 @@ pub fn batches(question: &Question<'_>) -> BTreeMap<String, BatchIx> {
         .collect()
 }
 
-/// A slice as text: amount, marks, where it stands, holds.
-pub type SliceText = (String, bool, bool, String, String);
+/// A slice as text: amount, marks, where it stands, holds, until when it is good.
+pub type SliceText = (String, bool, bool, String, String, String);
 
 /// What is where: slices, sinks, vessels.
 pub fn on_hand(question: &Question<'_>) -> BTreeMap<(String, String), SliceText> {
@@ -66,7 +66,11 @@ pub fn on_hand(question: &Question<'_>) -> BTreeMap<(String, String), SliceText>
             let place = book.place(row.slice).to_string();
             let stands = row.place.map_or_else(|| "unplaced".to_owned(), |place| book.place(place).to_string());
             let holds = row.holds.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-            all.insert((name.clone(), place), (row.amount.value.to_string(), row.unknown, row.assumed, stands, holds));
+            let expires = row.expires.map_or_else(String::new, |expiry| {
+                format!("{} until {} in {}", expiry.told.expires, expiry.at, expiry.zone.name())
+            });
+            let amount = row.amount.value.to_string();
+            all.insert((name.clone(), place), (amount, row.unknown, row.assumed, stands, holds, expires));
         }
         let settled = question.settlement(batch);
         let mut sinks: BTreeMap<String, (i128, bool)> = BTreeMap::new();
@@ -101,7 +105,7 @@ pub fn on_hand(question: &Question<'_>) -> BTreeMap<(String, String), SliceText>
             if value == "0" && !unknown {
                 continue;
             }
-            all.insert((name.clone(), place.clone()), (value, unknown, false, place, String::new()));
+            all.insert((name.clone(), place.clone()), (value, unknown, false, place, String::new(), String::new()));
         }
     }
     all

@@ -115,14 +115,15 @@ fn same_balances(plant: &Plant) -> Option<String> {
                 // Nor can it be held.
                 let is_sink = key.1.starts_with("sink:");
                 let holds = balance.holds.into_iter().filter(|_| !is_sink).collect::<Vec<_>>().join(" ");
-                (key, (amount, balance.unknown, assumed, balance.stands.to_string(), holds))
+                let expires = if is_sink { String::new() } else { balance.expires };
+                (key, (amount, balance.unknown, assumed, balance.stands.to_string(), holds, expires))
             })
             .collect();
         let ours: BTreeMap<_, _> = ours
             .into_iter()
             .map(|(key, row)| {
                 let amount = fraction(&row.0);
-                (key, (amount, row.1, row.2, row.3, row.4))
+                (key, (amount, row.1, row.2, row.3, row.4, row.5))
             })
             .collect();
         if let Some(why) = differs(&format!("{bounds:?} on hand"), &ours, &theirs) {

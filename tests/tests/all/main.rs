@@ -27,6 +27,7 @@ mod epcis_capture;
 mod epcis_chains;
 mod epcis_data;
 mod epcis_mapping;
+mod expiry;
 mod handler_capture;
 mod handler_commits;
 mod handler_holds;

@@ -81,7 +81,14 @@ pub fn report(name: &str, inputs: &str, outputs: &str) -> RunReport {
             .map(|l| Input { batch: Some(l.batch), quantity: l.quantity, second: None, from: l.from, window: None })
             .collect(),
         outputs: outputs
-            .map(|l| Output { batch: l.batch, quantity: l.quantity, second: None, to: l.from, window: None })
+            .map(|l| Output {
+                batch: l.batch,
+                quantity: l.quantity,
+                second: None,
+                to: l.from,
+                window: None,
+                expires: l.expires,
+            })
             .collect(),
         losses: Vec::new(),
         mapping: Vec::new(),
@@ -188,7 +195,16 @@ impl World {
     pub fn draw(&mut self, time: i64, vessel: &str, what: &str) -> EventId {
         let line = line(what);
         let vessel = VesselId::parse(vessel).unwrap();
-        self.tell(time, Fact::VesselDrawn { vessel, batch: Some(line.batch), quantity: line.quantity, to: line.from })
+        self.tell(
+            time,
+            Fact::VesselDrawn {
+                vessel,
+                batch: Some(line.batch),
+                quantity: line.quantity,
+                to: line.from,
+                expires: line.expires,
+            },
+        )
     }
 
     pub fn mix(&mut self, time: i64, vessel: &str, mix: MixModel) -> EventId {

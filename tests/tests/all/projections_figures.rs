@@ -50,7 +50,14 @@ impl Day {
 
     fn output(&self, number: usize) -> Output {
         let quantity = Some(self.kilograms(60));
-        Output { batch: self.batch(number), quantity, second: None, to: Some(location("line 1")), window: None }
+        Output {
+            batch: self.batch(number),
+            quantity,
+            second: None,
+            to: Some(location("line 1")),
+            window: None,
+            expires: None,
+        }
     }
 
     fn facts(&self) -> [Fact; 5] {

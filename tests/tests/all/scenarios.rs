@@ -137,6 +137,14 @@ impl Engine<'_, '_> {
                     rows.put(short(&format!("{name} {place}")), &amount);
                 }
             }
+            About::Expires(batch) => {
+                let wanted = self.find(batch).map(|batch| book.batch(batch).to_string());
+                for ((name, place), row) in engine::on_hand(question) {
+                    if Some(name) == wanted {
+                        put_expiry(&mut rows, &place, &row.5);
+                    }
+                }
+            }
             About::Held => {
                 for (name, batch) in engine::batches(question) {
                     for row in slices_of(question, batch) {
@@ -337,6 +345,13 @@ fn exception(kind: &str, batch: &str, place: &str, cause: &str) -> String {
     words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
+/// Of `2026-12-01 until 2026-12-01T23:00:00Z in Europe/Berlin` the instant; nothing where nobody tells.
+fn put_expiry(rows: &mut Rows, place: &str, expires: &str) {
+    if let Some(at) = expires.split(' ').nth(2).filter(|_| !place.starts_with("sink:")) {
+        rows.put(place, at);
+    }
+}
+
 /// How many ways lead from one batch to another, each batch and run at most once on a way.
 fn paths(
     into: &BTreeMap<String, BTreeSet<String>>,
@@ -393,6 +408,12 @@ fn naive_answer(naive: &Naive, bounds: NaiveBounds, about: &About) -> Option<Row
             for ((name, place), balance) in naive.on_hand(bounds) {
                 let amount = marked(&balance.amount.to_string(), balance.unknown, balance.assumed);
                 rows.put(short(&format!("{name} {place}")), &amount);
+            }
+        }
+        About::Expires(batch) => {
+            let wanted = resolved(&settled.batches(), batch);
+            for ((_, place), balance) in naive.on_hand(bounds).into_iter().filter(|((name, _), _)| *name == wanted) {
+                put_expiry(&mut rows, &place, &balance.expires);
             }
         }
         About::Held => {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lotline_domain::command::{Amount, Body, Command, Mode, Rejection, Rule};
+use lotline_domain::expiry::{Day, Expires};
 use lotline_domain::fact::{
     ByLoss, CleanGrade, Correction, Destination, Event, Fact, FactorScope, HoldTarget, Input, Line, MixModel, Output,
     ReleaseTarget, RunKind, RunReport, Window,
@@ -165,8 +166,28 @@ fn free_text() -> BoxedStrategy<String> {
 
 fn line() -> BoxedStrategy<Line> {
     (batch(), option::of(quantity()), option::of(quantity()), option::of(place()), option::of(free_text()))
-        .prop_map(|(batch, quantity, second, from, document)| Line { batch, quantity, second, from, document })
+        .prop_map(|(batch, quantity, second, from, document)| Line {
+            batch,
+            quantity,
+            second,
+            from,
+            document,
+            expires: None,
+        })
         .boxed()
+}
+
+/// A day or a moment of the years that can be kept.
+fn expires() -> impl Strategy<Value = Expires> {
+    prop_oneof![
+        2 => (-719_162..=2_932_896i32).prop_map(|number| Expires::Day(Day::from_number(number).expect("a day"))),
+        1 => (instant(), -1_080..=1_080i32)
+            .prop_map(|(instant, offset_minutes)| Expires::Moment { instant, offset_minutes }),
+    ]
+}
+
+fn received_lines() -> BoxedStrategy<Vec<Line>> {
+    vec((line(), option::of(expires())).prop_map(|(line, expires)| Line { expires, ..line }), 0..3).boxed()
 }
 
 fn lines() -> BoxedStrategy<Vec<Line>> {
@@ -194,8 +215,16 @@ fn input() -> BoxedStrategy<Input> {
 }
 
 fn output() -> BoxedStrategy<Output> {
-    (batch(), option::of(quantity()), option::of(quantity()), option::of(place()), option::of(window()))
-        .prop_map(|(batch, quantity, second, to, window)| Output { batch, quantity, second, to, window })
+    let legs = (batch(), option::of(quantity()), option::of(quantity()), option::of(place()), option::of(window()));
+    (legs, option::of(expires()))
+        .prop_map(|((batch, quantity, second, to, window), expires)| Output {
+            batch,
+            quantity,
+            second,
+            to,
+            window,
+            expires,
+        })
         .boxed()
 }
 
@@ -230,9 +259,15 @@ fn run() -> BoxedStrategy<RunReport> {
 pub(crate) fn fact(depth: u8) -> BoxedStrategy<Fact> {
     let reason = || option::of(free_text());
     let movements = prop_oneof![
-        (lines(), containers(), option::of(party()), option::of(shipment()), option::of(party()), place()).prop_map(
-            |(lines, containers, from, shipment, by, to)| Fact::Received { lines, containers, from, shipment, by, to }
-        ),
+        (received_lines(), containers(), option::of(party()), option::of(shipment()), option::of(party()), place())
+            .prop_map(|(lines, containers, from, shipment, by, to)| Fact::Received {
+                lines,
+                containers,
+                from,
+                shipment,
+                by,
+                to
+            }),
         run().prop_map(Fact::Produced),
         (some_lines(), place()).prop_map(|(lines, to)| Fact::Moved { lines, to }),
         (container(), lines(), containers(), option::of(location()))
@@ -279,8 +314,9 @@ pub(crate) fn fact(depth: u8) -> BoxedStrategy<Fact> {
         }),
         (some_lines(), sink()).prop_map(|(lines, sink)| Fact::Disposed { lines, sink }),
         (vessel(), some_lines()).prop_map(|(vessel, lines)| Fact::VesselFilled { vessel, lines }),
-        (vessel(), option::of(batch()), option::of(quantity()), option::of(place()))
-            .prop_map(|(vessel, batch, quantity, to)| Fact::VesselDrawn { vessel, batch, quantity, to }),
+        (vessel(), option::of(batch()), option::of(quantity()), option::of(place()), option::of(expires())).prop_map(
+            |(vessel, batch, quantity, to, expires)| Fact::VesselDrawn { vessel, batch, quantity, to, expires }
+        ),
         (vessel(), any::<u8>()).prop_map(|(vessel, grade)| Fact::VesselCleaned { vessel, grade: CleanGrade(grade) }),
         (vec(batch(), 0..3), containers(), free_text()).prop_map(|(batches, containers, what)| Fact::Noted {
             batches,
@@ -360,6 +396,8 @@ fn readable(mut fact: Fact) -> Fact {
             report.completed |= report.inputs.is_empty() && report.outputs.is_empty();
         }
         Fact::Corrected { correction: Correction::Supersede { fact, .. }, .. } => **fact = readable((**fact).clone()),
+        // What was recorded before zones were looked up may be any text.
+        Fact::PlaceDefined { time_zone, .. } if time_zone.is_some() => *time_zone = Some("Asia/Kathmandu".to_owned()),
         _ => {}
     }
     fact

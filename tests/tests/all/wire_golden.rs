@@ -75,6 +75,12 @@ fn bodies(sealer: &Sealer<'_>) -> BTreeMap<String, (Body, [u8; 32], Origin<'stat
         };
         all.insert(name.to_owned(), (Body::Fact { mode, event, decided_on }, content, origin));
     }
+    for (name, text) in DATED {
+        let command = parse_command(text).expect("a command");
+        let content = content_hash(&command, b"", sealer.secret()).0;
+        let Command { mode, event } = command;
+        all.insert(name.to_owned(), (Body::Fact { mode, event, decided_on: None }, content, Origin::Native));
+    }
     for rule in rules() {
         let name = format!("refused-{}", rule.word());
         let body = Body::Refused {
@@ -111,8 +117,33 @@ fn told(payload: &[u8], keys: &[[u8; 16]]) -> String {
 }
 
 fn file(name: &str) -> std::path::PathBuf {
-    schemas().join("payloads/v1").join(format!("{name}.hex"))
+    schemas().join("payloads").join(version(name)).join(format!("{name}.hex"))
 }
+
+/// What tells an expiry date is stored as version 2.
+fn version(name: &str) -> &'static str {
+    if name.ends_with("-expires") { "v2" } else { "v1" }
+}
+
+/// Commands with expiry dates; the others are the examples.
+const DATED: [(&str, &str); 4] = [
+    (
+        "received-expires",
+        r#"{"type":"received","id":"E1","source":"erp-1","occurred_at":"2026-03-01T08:00:00+01:00","lines":[{"batch":{"item":"milk","code":"M1"},"quantity":{"value":"10","unit":"LTR"}},{"batch":{"item":"cheese","code":"C1"},"expires":"2026-12-01"},{"batch":"C2","expires":"2026-12-01T12:00:00.5+01:00"}],"to":"dock-1"}"#,
+    ),
+    (
+        "split-expires",
+        r#"{"type":"split","id":"E2","source":"erp-1","occurred_at":"2026-03-01+01:00","run":"R1","inputs":[{"batch":"C1"}],"outputs":[{"batch":"C3","expires":"0001-01-01"},{"batch":"C4","expires":"9999-12-31"}]}"#,
+    ),
+    (
+        "vessel_drawn-expires",
+        r#"{"type":"vessel_drawn","id":"E3","source":"erp-1","occurred_at":"2026-03-01T08:00:00Z","vessel":"S1","batch":"C5","expires":"1969-12-31"}"#,
+    ),
+    (
+        "corrected-expires",
+        r#"{"type":"corrected","id":"E4","source":"erp-1","occurred_at":"2026-03-02T08:00:00Z","target":"E1","correction":{"supersede":{"occurred_at":"2026-03-01T08:00:00Z","fact":{"type":"received","lines":[{"batch":"C1","expires":"2026-12-02"}],"to":"dock-1"}}},"reason":"misread"}"#,
+    ),
+];
 
 /// Every golden body as text, and what it must decode to.
 fn golden() -> Vec<(String, String, Vec<u8>, Body, MemoryKeys)> {
@@ -130,7 +161,7 @@ fn golden() -> Vec<(String, String, Vec<u8>, Body, MemoryKeys)> {
 #[test]
 fn stored_bytes_and_keys_are_those_of_the_first_day() {
     let golden = golden();
-    assert_eq!(golden.len(), 31 + 13);
+    assert_eq!(golden.len(), 31 + 13 + DATED.len());
     for (name, text, ..) in &golden {
         let path = file(name);
         if std::env::var_os("LOTLINE_WRITE_GOLDEN").is_some() && !path.exists() {
@@ -139,8 +170,12 @@ fn stored_bytes_and_keys_are_those_of_the_first_day() {
         let there = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(*text == there, "{name}: other bytes than on the first day:\n{text}\nthere:\n{there}");
     }
-    let files = std::fs::read_dir(schemas().join("payloads/v1")).expect("the folder").count();
-    assert_eq!(files, golden.len(), "a golden file without its value");
+    let files =
+        |version: &str| std::fs::read_dir(schemas().join("payloads").join(version)).expect("the folder").count();
+    assert_eq!((files("v1"), files("v2")), (31 + 13, DATED.len()), "a golden file without its value");
+    for (name, _, payload, _, _) in &golden {
+        assert_eq!(payload[1], if version(name) == "v2" { 2 } else { 1 }, "{name}");
+    }
 }
 
 #[test]

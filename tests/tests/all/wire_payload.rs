@@ -118,10 +118,13 @@ fn prop_byte() -> impl proptest::strategy::Strategy<Value = u8> {
 #[test]
 fn a_newer_version_is_named_and_not_guessed() {
     let mut bytes = stored(&body(HELD), &mut MemoryKeys::default(), Origin::Native);
-    bytes[1] = 2;
+    bytes[1] = 3;
     let error = decode(&bytes).expect_err("a newer version");
-    assert!(matches!(error, DecodeError::UnknownVersion { found: 2 }));
-    assert_eq!(error.to_string(), "payload version 2 is unknown; this program knows version 1: use a newer program");
+    assert!(matches!(error, DecodeError::UnknownVersion { found: 3 }));
+    assert_eq!(
+        error.to_string(),
+        "payload version 3 is unknown; this program knows versions 1 to 2: use a newer program"
+    );
 }
 
 #[test]

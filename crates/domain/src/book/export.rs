@@ -278,6 +278,7 @@ impl Book {
             holds: deed_chains.holds,
             master: deed_chains.master,
             labels: deed_chains.labels,
+            expiries: deed_chains.expiries,
             counted: deed_chains.counted,
             conflicts: parts.conflicts,
             without_statuses: parts.without_statuses,
@@ -364,6 +365,7 @@ struct DeedChains {
     holds: Vec<DeedIx>,
     master: Vec<DeedIx>,
     labels: Vec<DeedIx>,
+    expiries: usize,
     counted: FxHashMap<PlaceIx, Vec<BatchIx>>,
 }
 
@@ -381,6 +383,7 @@ impl DeedChains {
                 | Deed::Mention { batch }
                 | Deed::Hold { batch, .. }
                 | Deed::ReleaseBatch { batch }
+                | Deed::Expiry { batch, .. }
                 | Deed::Label { batch, .. } => chains.of_batch.put(batch.0, at),
                 Deed::Run { run, .. } => chains.of_run.put(run.0, at),
                 Deed::ReleaseHold { .. } => NONE,
@@ -394,6 +397,7 @@ impl DeedChains {
                     chains.holds.push(DeedIx(at))
                 }
                 Deed::Label { .. } => chains.labels.push(DeedIx(at)),
+                Deed::Expiry { .. } => chains.expiries += 1,
                 Deed::Count { batch, at, .. } => chains.counted.entry(at).or_default().push(batch),
                 _ => {}
             }
@@ -483,14 +487,19 @@ impl Parts {
             Deed::Move { container: place, to, .. } | Deed::Bound { shipment: place, to, .. } => {
                 self.has_place(*place) && self.has_place(*to)
             }
-            Deed::Empty { place, to }
-            | Deed::Parent { place, parent: to }
-            | Deed::Vessel { vessel: place, at: to, .. } => self.has_place(*place) && maybe(to),
+            Deed::Parent { place, parent, zone } => {
+                self.has_place(*place) && maybe(parent) && zone.is_none_or(|zone| word(zone.0))
+            }
+            Deed::Empty { place, to } | Deed::Vessel { vessel: place, at: to, .. } => {
+                self.has_place(*place) && maybe(to)
+            }
             Deed::Clean { vessel, .. } => self.has_place(*vessel),
             Deed::Count { batch, at, .. } => self.has_batch(*batch) && self.has_place(*at),
             Deed::Hold { hold, batch, slice } => word(hold.0) && self.has_batch(*batch) && maybe(slice),
             Deed::ReleaseHold { hold } => word(hold.0),
-            Deed::ReleaseBatch { batch } | Deed::Mention { batch } => self.has_batch(*batch),
+            Deed::ReleaseBatch { batch } | Deed::Mention { batch } | Deed::Expiry { batch, .. } => {
+                self.has_batch(*batch)
+            }
             Deed::Run { run, mapping, .. } => {
                 self.has_run(*run)
                     && mapping.iter().all(|(input, output)| self.has_batch(*input) && self.has_batch(*output))

@@ -217,6 +217,11 @@ impl Book {
         &self.master
     }
 
+    /// True when any fact, in force or not, tells until when a batch is good.
+    pub fn has_expiries(&self) -> bool {
+        self.expiries > 0
+    }
+
     /// The item's number of a batch; `None` for what is only known by its code.
     pub fn item_of(&self, batch: BatchIx) -> Option<NameNo> {
         let item = self.batches.row(batch.0).item;

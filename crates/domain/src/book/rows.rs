@@ -1,6 +1,7 @@
 //! The columns' rows: small, copyable, numbers instead of names.
 
 use crate::effect::{ContainerMove, Phase};
+use crate::expiry::Expires;
 use crate::fact::{MixModel, RunKind, Window};
 use crate::id::{LocationId, Sink};
 use crate::quantity::{Ratio, Stated};
@@ -377,12 +378,14 @@ pub enum Deed {
         /// Its base.
         base: Unit,
     },
-    /// A place's parent.
+    /// A place's parent and time zone.
     Parent {
         /// Which place.
         place: PlaceIx,
         /// Its parent.
         parent: Option<PlaceIx>,
+        /// Number of its zone's name among the words.
+        zone: Option<NameNo>,
     },
     /// A vessel's model.
     Vessel {
@@ -417,6 +420,13 @@ pub enum Deed {
         batch: BatchIx,
         /// Number of the code.
         code: NameNo,
+    },
+    /// Until when a batch is good.
+    Expiry {
+        /// Which.
+        batch: BatchIx,
+        /// As told.
+        expires: Expires,
     },
     /// Speaks of a batch.
     Mention {

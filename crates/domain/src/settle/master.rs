@@ -4,7 +4,8 @@ use std::cmp::Ordering;
 
 use rustc_hash::FxHashMap;
 
-use crate::book::{BatchIx, Book, Deed, DeedIx, NameNo, PlaceIx};
+use crate::book::{BatchIx, Book, Deed, DeedIx, NameNo, NameTable, PlaceIx};
+use crate::expiry::Zone;
 use crate::fact::MixModel;
 use crate::quantity::Ratio;
 use crate::time::CommitNo;
@@ -14,6 +15,7 @@ use crate::unit::{Dimension, Unit};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Master {
     parents: FxHashMap<PlaceIx, PlaceIx>,
+    zones: FxHashMap<PlaceIx, Zone>,
     bases: FxHashMap<NameNo, Unit>,
     item_factors: FxHashMap<NameNo, Vec<Factor>>,
     batch_factors: FxHashMap<BatchIx, Vec<Factor>>,
@@ -73,12 +75,14 @@ impl Master {
         let mut parents: Vec<(PlaceIx, PlaceIx)> = Vec::new();
         for deed in deeds {
             match &book.deed_row(deed).deed {
-                Deed::Parent { place, parent: Some(parent) } => {
+                Deed::Parent { place, parent, zone } => {
                     parents.retain(|known| known.0 != *place);
-                    parents.push((*place, *parent));
-                }
-                Deed::Parent { place, parent: None } => {
-                    parents.retain(|known| known.0 != *place);
+                    parents.extend(parent.map(|parent| (*place, parent)));
+                    // What was recorded before zones were read may have any text.
+                    match zone.and_then(|zone| Zone::parse(book.name(NameTable::Words, zone)).ok()) {
+                        Some(zone) => master.zones.insert(*place, zone),
+                        None => master.zones.remove(place),
+                    };
                 }
                 Deed::Item { item, base } => {
                     master.bases.insert(*item, *base);
@@ -104,6 +108,12 @@ impl Master {
     /// The place that a location is part of.
     pub(crate) fn parent(&self, place: PlaceIx) -> Option<PlaceIx> {
         self.parents.get(&place).copied()
+    }
+
+    /// The time zone of a location: its own, else that of the nearest place that it lies in.
+    pub(crate) fn zone(&self, place: PlaceIx) -> Option<Zone> {
+        let mut around = std::iter::successors(Some(place), |place| self.parent(*place));
+        around.find_map(|place| self.zones.get(&place).copied())
     }
 
     /// True when a location is the other or lies below it in the tree.
@@ -187,6 +197,18 @@ pub(crate) fn ranked_base(unit: Unit) -> (u8, Unit) {
         Dimension::Length => (3, Unit::METRE),
         Dimension::Area => (4, Unit::SQUARE_METRE),
         _ => (5, unit),
+    }
+}
+
+/// Where a vessel stands, by its last definition in step order, whatever the effective bound.
+pub(crate) fn stands_at(book: &Book, vessel: PlaceIx, known: CommitNo) -> Option<PlaceIx> {
+    let defined = book.deeds_of_place(vessel).filter(|deed| {
+        let row = book.deed_row(*deed);
+        matches!(row.deed, Deed::Vessel { .. }) && book.in_force(row.fact, known)
+    });
+    match book.deed_row(defined.max_by(|a, b| deed_order(book, *a, *b))?).deed {
+        Deed::Vessel { at, .. } => at,
+        _ => None,
     }
 }
 

@@ -44,6 +44,7 @@ pub(crate) fn row(question: &Question<'_>, found: &Exception, as_of: Option<Stri
         batch: found.batch.map(|ix| batch(book, ix)),
         detail: match found.kind {
             ExceptionKind::CompetingCorrections => competing(question, found),
+            ExceptionKind::ExpiryDiffers => expiries(question, found),
             kind => detail(kind, named.as_deref(), place.as_deref(), amount.as_ref()),
         },
         place,
@@ -55,6 +56,18 @@ pub(crate) fn row(question: &Question<'_>, found: &Exception, as_of: Option<Stri
         as_of,
         as_known_at,
     }
+}
+
+/// Which facts tell which dates of a batch.
+fn expiries(question: &Question<'_>, found: &Exception) -> String {
+    let book = question.book();
+    let (of, batch) = match found.batch {
+        Some(batch) => (question.expiries(batch), book.batch(batch).to_string()),
+        None => return "facts tell different expiry dates".to_owned(),
+    };
+    let told: Vec<String> =
+        of.iter().map(|told| format!("{} by {}", told.expires, book.event_id_text(told.fact))).collect();
+    format!("{batch} is told to be good until {}; what is over first counts", told.join(", "))
 }
 
 /// Which corrections compete, and for what.
@@ -91,6 +104,7 @@ fn detail(kind: ExceptionKind, batch: Option<&str>, place: Option<&str>, amount:
         ExceptionKind::ReturnedNeverSent => format!("{much} of {batch} came back{at} that had never been sent there"),
         ExceptionKind::Conflict => "an id was used again with other content; the first stands".to_owned(),
         ExceptionKind::CompetingCorrections => "corrections compete".to_owned(),
+        ExceptionKind::ExpiryDiffers => format!("facts tell different expiry dates of {batch}"),
         ExceptionKind::CorrectionOfUnknown => "it corrects a fact that is not known".to_owned(),
         ExceptionKind::SuspectedDuplicate => format!("looks like another record of the same delivery of {batch}"),
         ExceptionKind::RunLostMass => {

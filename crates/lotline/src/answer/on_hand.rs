@@ -1,13 +1,14 @@
 //! What is where.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Deref;
 
 use lotline_domain::book::{BatchIx, Book, Deed, FactIx, PlaceIx, PlaceKind};
+use lotline_domain::expiry::Expires as ExpiresBefore;
 use lotline_domain::id::{BatchRef, Place};
 use lotline_domain::time::CommitNo;
 use lotline_projections::{self as engine, Question, ReadModel};
-use lotline_wire::answer::{Amount, Held, OnHand, OnHandRow};
+use lotline_wire::answer::{Amount, Batch, Expires, Held, OnHand, OnHandRow, Said, SaidKind, instant};
 
 use super::recall::content;
 use super::{batch, mix_models, nothing_known, state, unknown_quantities};
@@ -22,6 +23,20 @@ pub struct Filter {
     pub place: Option<Place>,
     /// Only a batch, then wherever it is.
     pub batch: Option<BatchIx>,
+    /// Only what is over before the beginning of a day where it is, or by a moment.
+    pub expires_before: Option<ExpiresBefore>,
+}
+
+impl Filter {
+    /// Whether a row is over by then; `None` where nobody told until when it is good.
+    fn is_over(&self, row: &engine::OnHand) -> Option<bool> {
+        let expiry = row.expires?;
+        Some(match self.expires_before {
+            None => true,
+            Some(ExpiresBefore::Day(day)) => expiry.at <= day.begins(expiry.zone),
+            Some(ExpiresBefore::Moment { instant, .. }) => expiry.at <= instant,
+        })
+    }
 }
 
 /// Answers it.
@@ -50,6 +65,11 @@ const AT_ONCE: usize = 4_096;
 struct Gathered {
     rows: Vec<((String, String), OnHandRow)>,
     vessels: Vec<PlaceIx>,
+    /// What was left out because nobody told until when it is good.
+    undated: Vec<String>,
+    undated_batches: Vec<Batch>,
+    /// Places with a date and no time zone.
+    zoneless: BTreeSet<String>,
 }
 
 impl Gathered {
@@ -84,12 +104,34 @@ impl Gathered {
                 if found.state == engine::State::AtParty && filter.batch.is_none() {
                     continue;
                 }
+                if filter.expires_before.is_some() {
+                    match filter.is_over(&found) {
+                        Some(true) => {}
+                        Some(false) => continue,
+                        None => {
+                            self.left_out(book.batch(batch));
+                            continue;
+                        }
+                    }
+                }
                 if found.by_model {
                     self.vessels.push(found.slice);
+                }
+                if found.expires.is_some_and(|expiry| !expiry.zone_known) {
+                    self.zoneless.insert(found.place.map_or(Place::Unplaced, |place| book.place(place)).to_string());
                 }
                 let name = (book.batch(batch).to_string(), book.place(found.slice).to_string());
                 self.rows.push((name, row(book, &found, within.as_of(), within.known())));
             }
+        }
+    }
+
+    /// A batch has rows next to each other.
+    fn left_out(&mut self, batch: BatchRef) {
+        let name = batch.to_string();
+        if self.undated.last() != Some(&name) {
+            self.undated.push(name);
+            self.undated_batches.push(Batch(batch));
         }
     }
 
@@ -102,7 +144,39 @@ impl Gathered {
         said.extend(filter.batch.and_then(|batch| nothing_known(question, batch, within.known())));
         said.extend(unknown_quantities(rows.iter().filter(|row| row.unknown).map(|row| row.batch.clone())));
         said.extend(mix_models(question, self.vessels));
+        said.extend((!self.zoneless.is_empty()).then(|| Said {
+            kind: SaidKind::TimeZoneUnknown,
+            message: format!("no time zone is known of {}: days end there by UTC", few(self.zoneless)),
+            batches: Vec::new(),
+        }));
+        said.extend((!self.undated.is_empty()).then(|| Said {
+            kind: SaidKind::NoExpiry,
+            message: format!("nobody told until when {} is good: not among these rows", few(self.undated)),
+            batches: self.undated_batches,
+        }));
         OnHand { asked: within.asked.clone(), rows, said }
+    }
+}
+
+/// Some names, and how many more there are.
+fn few(names: impl IntoIterator<Item = String>) -> String {
+    let names: Vec<String> = names.into_iter().collect();
+    match names.len() {
+        0..=4 => names.join(", "),
+        more => format!("{} and {} more", names[..3].join(", "), more - 3),
+    }
+}
+
+/// Until when goods are good, as answers have it.
+pub(crate) fn expires(book: &Book, of: BatchIx, expiry: &engine::Expiry) -> Expires {
+    Expires {
+        told: expiry.told.expires.to_string(),
+        day: expiry.day.to_string(),
+        at: instant(expiry.at),
+        time_zone: expiry.zone.name().to_owned(),
+        zone_unknown: !expiry.zone_known,
+        inherited_from: (expiry.told.of != of).then(|| batch(book, expiry.told.of)),
+        event: book.event_id_text(expiry.told.fact).to_owned(),
     }
 }
 
@@ -120,6 +194,7 @@ pub(crate) fn row(book: &Book, row: &engine::OnHand, as_of: Option<String>, as_k
         by_model: row.by_model,
         holds: row.holds.iter().map(ToString::to_string).collect(),
         held: row.held.iter().map(|(hold, held)| Held { hold: hold.to_string(), content: content(held) }).collect(),
+        expires: row.expires.as_ref().map(|expiry| expires(book, row.batch, expiry)),
         as_of,
         as_known_at,
     }
@@ -151,7 +226,7 @@ impl Tree {
         let mut last: HashMap<PlaceIx, (FactIx, Option<PlaceIx>)> = HashMap::new();
         for deed in book.master_deeds() {
             let row = book.deed_row(*deed);
-            let Deed::Parent { place, parent } = &row.deed else { continue };
+            let Deed::Parent { place, parent, .. } = &row.deed else { continue };
             if !book.in_force(row.fact, known) {
                 continue;
             }

@@ -9,10 +9,10 @@ use lotline_domain::quantity::Ratio;
 use lotline_domain::settle::{Node, same_dimension};
 use lotline_domain::unit::Unit;
 use lotline_projections::{self as engine, Question, Spot};
-use lotline_wire::answer::{Amount, Content, ContentTotal, Grade, Recall, RecallRow, Said, SaidKind};
+use lotline_wire::answer::{Amount, Content, ContentTotal, Expires, Grade, Recall, RecallRow, Said, SaidKind};
 use rust_decimal::Decimal;
 
-use super::on_hand::name_of;
+use super::on_hand::{expires, name_of};
 use super::trace::{edge, words};
 use super::{batch, mix_models, moment, nothing_known, state, tier, unknown_quantities};
 use crate::bounds::Within;
@@ -92,9 +92,17 @@ fn row(question: &Question<'_>, row: &engine::ScopeRow, suspects: &[BatchIx], wi
         content: content(&row.content),
         why: why(question, row, suspects),
         cleared_at: row.cleared_at.and_then(moment),
+        expires: expires_of(question, row),
         as_of: within.as_of(),
         as_known_at: within.known(),
     }
+}
+
+fn expires_of(question: &Question<'_>, row: &engine::ScopeRow) -> Option<Expires> {
+    let (Some(batch), Spot::Place(place)) = (row.batch, row.spot) else { return None };
+    let is_sink = place.is_some_and(|place| question.book().place_kind(place) == PlaceKind::Sink);
+    let expiry = engine::expiry_at(question, batch, place).filter(|_| !is_sink)?;
+    Some(expires(question.book(), batch, &expiry))
 }
 
 /// Decimals of a content in an answer: as many as mix models apportion to.

@@ -11,6 +11,8 @@ use super::site::{Cheese, Weight, Wrong, take};
 use super::tell::{When, clock};
 
 const VATS: usize = 6;
+/// A cheese is good for so many days from its making.
+const CHEESE_DAYS: u64 = 90;
 /// Days until a wrong report is put right; it needs so many days to come.
 const CORRECTED_AFTER: u32 = 7;
 
@@ -69,7 +71,8 @@ impl Shift<'_> {
 
         let batch = self.batch(&sort.item, "C", number);
         let wheels = (cheese_grams / sort.wheel_grams).max(1);
-        let moulded = Output { second: Some(pieces(wheels)), ..output(&batch, cheese_grams, &hall) };
+        let (second, expires) = (Some(pieces(wheels)), self.today.good_for(CHEESE_DAYS));
+        let moulded = Output { second, expires, ..output(&batch, cheese_grams, &hall) };
         let fact = Fact::Produced(RunReport {
             outputs: vec![moulded],
             losses: lost(loss),

@@ -24,6 +24,7 @@ pub(super) fn output(batch: &BatchId, grams: i64, to: &LocationId) -> Output {
         second: None,
         to: Some(Place::Location(to.clone())),
         window: None,
+        expires: None,
     }
 }
 
@@ -47,7 +48,7 @@ pub(super) fn report(run: RunId, at: &LocationId) -> RunReport {
 }
 
 pub(super) fn line(batch: &BatchId, quantity: Stated, from: Option<Place>) -> Line {
-    Line { batch: batch.clone().into(), quantity: Some(quantity), second: None, from, document: None }
+    Line { batch: batch.clone().into(), quantity: Some(quantity), second: None, from, document: None, expires: None }
 }
 
 impl Shift<'_> {
@@ -228,6 +229,7 @@ impl Shift<'_> {
             batch: Some(drawn.clone().into()),
             quantity: Some(kilograms(grams)),
             to: Some(Place::Location(churn.clone())),
+            expires: None,
         };
         let when = self.prompt(at);
         self.tell.tell(&mut self.site.desks.floor, when, fact);

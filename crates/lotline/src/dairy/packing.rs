@@ -13,6 +13,9 @@ use super::tell::clock;
 
 const SAMPLE_GRAMS: i64 = 300;
 
+/// Packs are good for so many days.
+const PACK_DAYS: u64 = 45;
+
 /// A line of packs: pieces, and what they really weigh.
 pub(super) fn pack_line(pack: &Pack, from: Option<Place>) -> Line {
     Line { second: Some(kilograms(pack.grams)), ..line(&pack.batch, pieces(pack.pieces), from) }
@@ -30,6 +33,7 @@ impl Shift<'_> {
         Output {
             quantity: Some(pieces(pack.pieces)),
             second: Some(kilograms(pack.grams)),
+            expires: self.today.good_for(PACK_DAYS),
             ..output(&pack.batch, pack.grams, to)
         }
     }

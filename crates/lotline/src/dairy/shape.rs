@@ -310,6 +310,7 @@ impl Genealogy {
             second: None,
             to: Some(names.stage(lot.stage)),
             window: None,
+            expires: None,
         };
         Fact::Produced(RunReport {
             run: names.run(number),

@@ -357,7 +357,10 @@ impl<'b> Named<'b> {
             }
             for deed in book.deeds_of_fact(fact) {
                 match deed {
-                    Deed::Mention { batch } | Deed::Count { batch, .. } | Deed::Hold { batch, .. } => {
+                    Deed::Mention { batch }
+                    | Deed::Count { batch, .. }
+                    | Deed::Hold { batch, .. }
+                    | Deed::Expiry { batch, .. } => {
                         note(&mut batches, *batch, fact);
                     }
                     Deed::Move { container: place, .. } | Deed::Empty { place, .. }

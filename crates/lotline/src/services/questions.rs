@@ -227,10 +227,11 @@ impl<'a> Questions<'a> {
                 drop(model);
                 written(&answer, answer.edges.is_empty())
             }
-            Asked::OnHand(AskOnHand { item, place, batch, .. }) => {
-                let [item, place, batch] = [item, place, batch].map(Option::as_deref);
+            Asked::OnHand(AskOnHand { item, place, batch, expires_before, .. }) => {
+                let [item, place, batch, before] = [item, place, batch, expires_before].map(Option::as_deref);
                 let within = within(&live.read())?;
-                let answer = ask::counted(|| live.read(), &within, item, place, batch)?;
+                let wanted = ask::Wanted { item, place, batch, expires_before: ("expires_before", before) };
+                let answer = ask::counted(|| live.read(), &within, wanted)?;
                 written(&answer, answer.rows.is_empty())
             }
             Asked::Recall(AskRecall { batches, clean_grade, .. }) => {

@@ -3,9 +3,11 @@
 use bincode::{Decode, Encode};
 use lotline_domain::book::{BatchIx, Deed, DeedRow, FactIx, NameNo, PlaceIx, RunIx};
 use lotline_domain::effect::ContainerMove;
+use lotline_domain::expiry::{Day, Expires};
 use lotline_domain::fact::{MixModel, RunKind};
 use lotline_domain::id::Sink;
 use lotline_domain::quantity::Ratio;
+use lotline_domain::time::Instant;
 
 use super::row::{StatedForm, Units, maybe_stated, phase};
 
@@ -29,12 +31,14 @@ enum What {
     Run(RunTold),
     Bound(u32, u32, u8),
     Item(u32, [u8; 3]),
-    Parent(u32, Option<u32>),
+    Parent(u32, Option<u32>, Option<u32>),
     Vessel(u32, u8, Option<u32>),
     Factor { item: u32, batch: u32, from: [u8; 3], to: [u8; 3], num: i128, den: i128 },
     Policy(bool),
     Label(u32, u32),
     Mention(u32),
+    ExpiryDay(u32, i32),
+    ExpiryMoment(u32, i64, i32),
 }
 
 #[derive(Debug, Encode, Decode)]
@@ -137,7 +141,7 @@ impl What {
             }),
             Deed::Bound { shipment, to, phase } => Self::Bound(shipment.0, to.0, *phase as u8),
             Deed::Item { item, base } => Self::Item(item.0, base.to_bytes()),
-            Deed::Parent { place, parent } => Self::Parent(place.0, number(parent)),
+            Deed::Parent { place, parent, zone } => Self::Parent(place.0, number(parent), zone.map(|zone| zone.0)),
             Deed::Vessel { vessel, mix, at } => Self::Vessel(vessel.0, mix_number(*mix), number(at)),
             Deed::Factor { item, batch, from, to, ratio } => Self::Factor {
                 item: *item,
@@ -150,6 +154,10 @@ impl What {
             Deed::Policy { holds_pass_runs } => Self::Policy(*holds_pass_runs),
             Deed::Label { batch, code } => Self::Label(batch.0, code.0),
             Deed::Mention { batch } => Self::Mention(batch.0),
+            Deed::Expiry { batch, expires: Expires::Day(day) } => Self::ExpiryDay(batch.0, day.number()),
+            Deed::Expiry { batch, expires: Expires::Moment { instant, offset_minutes } } => {
+                Self::ExpiryMoment(batch.0, instant.0, *offset_minutes)
+            }
         }
     }
 
@@ -176,7 +184,9 @@ impl What {
                 Deed::Bound { shipment: PlaceIx(shipment), to: PlaceIx(to), phase: phase(number)? }
             }
             Self::Item(item, base) => Deed::Item { item: NameNo(item), base: units.unit(base)? },
-            Self::Parent(place, parent) => Deed::Parent { place: PlaceIx(place), parent: parent.map(PlaceIx) },
+            Self::Parent(place, parent, zone) => {
+                Deed::Parent { place: PlaceIx(place), parent: parent.map(PlaceIx), zone: zone.map(NameNo) }
+            }
             Self::Vessel(vessel, mix, at) => {
                 Deed::Vessel { vessel: PlaceIx(vessel), mix: mix_of(mix)?, at: at.map(PlaceIx) }
             }
@@ -187,6 +197,13 @@ impl What {
             Self::Policy(holds_pass_runs) => Deed::Policy { holds_pass_runs },
             Self::Label(batch, code) => Deed::Label { batch: BatchIx(batch), code: NameNo(code) },
             Self::Mention(batch) => Deed::Mention { batch: BatchIx(batch) },
+            Self::ExpiryDay(batch, day) => {
+                Deed::Expiry { batch: BatchIx(batch), expires: Expires::Day(Day::from_number(day)?) }
+            }
+            Self::ExpiryMoment(batch, instant, offset_minutes) => {
+                let expires = Expires::Moment { instant: Instant(instant), offset_minutes };
+                Deed::Expiry { batch: BatchIx(batch), expires }
+            }
         })
     }
 }

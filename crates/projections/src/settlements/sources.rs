@@ -215,7 +215,7 @@ impl Tree {
     pub(crate) fn of(book: &Book) -> Self {
         let mut parents: FxHashMap<PlaceIx, Vec<PlaceIx>> = FxHashMap::default();
         for deed in book.master_deeds() {
-            if let Deed::Parent { place, parent: Some(parent) } = book.deed_row(*deed).deed {
+            if let Deed::Parent { place, parent: Some(parent), .. } = book.deed_row(*deed).deed {
                 parents.entry(place).or_default().push(parent);
             }
         }

@@ -47,12 +47,14 @@ pub enum Feature {
     AmbiguousCodes,
     Labels,
     Days,
+    ExpiryDates,
+    TimeZones,
     Duplicates,
 }
 
 impl Feature {
     /// Those of which the laws want at least a tenth of all plants.
-    pub const WANTED: [Self; 8] = [
+    pub const WANTED: [Self; 10] = [
         Self::Rework,
         Self::Containers,
         Self::Vessels,
@@ -61,6 +63,8 @@ impl Feature {
         Self::MissingSources,
         Self::UnknownQuantities,
         Self::Ties,
+        Self::ExpiryDates,
+        Self::TimeZones,
     ];
 }
 
@@ -96,6 +100,7 @@ pub fn features_of(plant: &Plant) -> BTreeSet<Feature> {
             continue;
         }
         of_fact(&event.fact, &mut found);
+        of_dates(&event.fact, &mut found);
         if event.sequence.is_some() {
             found.insert(Feature::Sequences);
         }
@@ -213,6 +218,22 @@ fn of_fact(fact: &Fact, found: &mut BTreeSet<Feature>) {
     }
     if matches!(fact, Fact::VesselFilled { .. }) {
         found.insert(Feature::Vessels);
+    }
+}
+
+fn of_dates(fact: &Fact, found: &mut BTreeSet<Feature>) {
+    let told = match fact {
+        Fact::Received { lines, .. } => lines.iter().any(|line| line.expires.is_some()),
+        Fact::Produced(report) => report.outputs.iter().any(|output| output.expires.is_some()),
+        Fact::VesselDrawn { expires, .. } => expires.is_some(),
+        Fact::PlaceDefined { time_zone: Some(_), .. } => {
+            found.insert(Feature::TimeZones);
+            false
+        }
+        _ => false,
+    };
+    if told {
+        found.insert(Feature::ExpiryDates);
     }
 }
 

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use lotline_domain::command::{Command, Mode};
+use lotline_domain::expiry::{Day, Expires};
 use lotline_domain::fact::{CleanGrade, Event, Fact, FactorScope, MixModel, RunKind};
 use lotline_domain::id::{
     BatchCode, BatchId, CommandId, ContainerId, EventId, Generation, ItemId, LocationId, PartyId, Place, RunId,
@@ -53,6 +54,8 @@ pub struct OpenRun {
 
 pub struct Maker {
     pub random: Random,
+    /// What it decides takes nothing from the other choices of a seed.
+    dates: Random,
     pub knobs: Knobs,
     pub items: Vec<Item>,
     pub locations: Vec<LocationId>,
@@ -86,9 +89,10 @@ pub fn unit(code: &str) -> Unit {
 }
 
 impl Maker {
-    pub fn new(random: Random, knobs: Knobs) -> Self {
+    pub fn new(random: Random, dates: Random, knobs: Knobs) -> Self {
         let mut maker = Self {
             random,
+            dates,
             knobs,
             items: Vec::new(),
             locations: Vec::new(),
@@ -114,6 +118,28 @@ impl Maker {
         maker
     }
 
+    /// Until when something is good: a day of few, or a moment; often nobody says.
+    pub fn expires(&mut self) -> Option<Expires> {
+        if !self.knobs.dates || self.dates.chance(60) {
+            return None;
+        }
+        if self.dates.chance(25) {
+            let instant = Instant(BEGINNING + 6 * 3_600_000_000 * self.dates.range(0, 40));
+            let offset_minutes = 60 * i32::try_from(self.dates.range(-5, 5)).unwrap_or(0);
+            return Some(Expires::Moment { instant, offset_minutes });
+        }
+        let first = i32::try_from(BEGINNING / DAY).unwrap_or(0);
+        let number = first + i32::try_from(self.dates.range(0, 4)).unwrap_or(0) * 13;
+        Day::from_number(number).map(Expires::Day)
+    }
+
+    /// The zone that a place says, if any.
+    pub fn time_zone(&mut self) -> Option<String> {
+        let zones = ["Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Pacific/Kiritimati", "UTC"];
+        let says = self.knobs.dates && self.dates.chance(40);
+        says.then(|| self.dates.pick(&zones).map(|zone| (*zone).to_owned())).flatten()
+    }
+
     /// Sets the plant up: who and what there is.
     fn found(&mut self) {
         let items = self.random.range(3, 12);
@@ -129,7 +155,7 @@ impl Maker {
             let place = named(LocationId::parse, name);
             let parent =
                 if index > 0 && self.random.chance(70) { self.random.pick(&self.locations).cloned() } else { None };
-            let fact = Fact::PlaceDefined { place: place.clone(), parent, time_zone: None, name: None };
+            let fact = Fact::PlaceDefined { place: place.clone(), parent, time_zone: self.time_zone(), name: None };
             self.define(fact);
             self.locations.push(place);
         }

@@ -55,6 +55,7 @@ impl Maker {
             second: self.second(item),
             from,
             document: None,
+            expires: None,
         }
     }
 
@@ -95,6 +96,7 @@ impl Maker {
         let item = self.item_of(&batch);
         let mut line = Line::new(self.name(&batch), self.state(item, amount));
         line.second = self.second(item);
+        line.expires = self.expires();
         if self.random.chance(20) {
             line.document = Some(format!("DN{}", self.random.below(6)));
         }
@@ -285,7 +287,8 @@ impl Maker {
         }
         let quantity = self.state(Some(item), amount);
         let batch = batch.map(|batch| self.name(&batch));
-        self.tell(Fact::VesselDrawn { vessel, batch, quantity, to });
+        let expires = self.expires();
+        self.tell(Fact::VesselDrawn { vessel, batch, quantity, to, expires });
     }
 
     fn clean(&mut self) {
@@ -468,7 +471,7 @@ impl Maker {
             (2, _, Some(vessel)) if knobs.redefinitions => self.vessel_definition(vessel),
             (3, _, _) if knobs.redefinitions => {
                 let (place, parent) = (self.location(), Some(self.location()));
-                Fact::PlaceDefined { place, parent, time_zone: None, name: None }
+                Fact::PlaceDefined { place, parent, time_zone: self.time_zone(), name: None }
             }
             (4, _, _) if knobs.redefinitions => Fact::PolicySet { holds_pass_runs: self.random.chance(50) },
             (5, _, _) if knobs.bare_codes => {

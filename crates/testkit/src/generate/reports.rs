@@ -165,6 +165,7 @@ impl Maker {
             second: self.second(item),
             to,
             window: self.window(windows),
+            expires: self.expires(),
         }
     }
 

@@ -10,6 +10,7 @@ use super::live::Live;
 /// The tree of locations and the definitions of vessels, for all time.
 pub struct Sites {
     parent: BTreeMap<LocationId, LocationId>,
+    zones: BTreeMap<LocationId, Option<String>>,
     vessels: BTreeMap<VesselId, (MixModel, Option<LocationId>)>,
 }
 
@@ -17,10 +18,11 @@ impl Sites {
     /// `live` is in step order: later definitions of a place replace earlier ones.
     pub fn new(live: &[Live]) -> Self {
         let mut last: Vec<(LocationId, Option<LocationId>)> = Vec::new();
-        let mut vessels = BTreeMap::new();
+        let (mut vessels, mut zones) = (BTreeMap::new(), BTreeMap::new());
         for event in live {
             match &event.fact {
-                Fact::PlaceDefined { place, parent, .. } => {
+                Fact::PlaceDefined { place, parent, time_zone, .. } => {
+                    zones.insert(place.clone(), time_zone.clone());
                     last.retain(|(known, _)| known != place);
                     last.push((place.clone(), parent.clone()));
                 }
@@ -28,7 +30,7 @@ impl Sites {
                 _ => {}
             }
         }
-        let mut sites = Self { parent: BTreeMap::new(), vessels };
+        let mut sites = Self { parent: BTreeMap::new(), zones, vessels };
         // CHOICE: of the definitions that together close a cycle the last one in step order is ignored.
         for (place, parent) in last {
             if let Some(parent) = parent
@@ -39,6 +41,15 @@ impl Sites {
             }
         }
         sites
+    }
+
+    /// The zone that a location's last definition says.
+    pub fn zone(&self, place: &LocationId) -> Option<&str> {
+        self.zones.get(place)?.as_deref()
+    }
+
+    pub fn parent(&self, place: &LocationId) -> Option<&LocationId> {
+        self.parent.get(place)
     }
 
     /// Strictly below in the tree.

@@ -222,6 +222,7 @@ impl Settled {
         found.extend(self.vessel_exceptions());
         found.extend(self.ambiguous_codes());
         found.extend(self.suspected_duplicates());
+        found.extend(self.differing_dates());
         found
     }
 

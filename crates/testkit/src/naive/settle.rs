@@ -413,7 +413,9 @@ impl Settled {
                 .map(|cover| cover.hold.to_string())
                 .collect();
             let assumed = book.assumed || behind_assumptions.contains_key(&(batch.clone(), place.clone()));
-            let balance = Balance { amount, unknown, assumed, stands: self.standing.root(place), holds };
+            let stands = self.standing.root(place);
+            let expires = self.expiry(batch, &stands);
+            let balance = Balance { amount, unknown, assumed, stands, holds, expires };
             answer.insert((batch.to_string(), place.to_string()), balance);
         }
         answer

@@ -290,7 +290,7 @@ impl Cutter<'_> {
             Fact::VesselFilled { vessel, lines } => {
                 self.lines(lines, Source::NotStated, &Target::Place(Place::Vessel(vessel.clone())), &Reason::Other);
             }
-            Fact::VesselDrawn { vessel, batch, quantity, to } => {
+            Fact::VesselDrawn { vessel, batch, quantity, to, expires: _ } => {
                 let blend = || BatchRef::Known(anonymous_blend(vessel, &self.event.id, 0));
                 let batch = batch.as_ref().map_or_else(blend, |batch| self.names.resolve(batch));
                 let to = Target::Place(to.clone().unwrap_or(Place::Unplaced));

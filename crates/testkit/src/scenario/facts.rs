@@ -1,5 +1,6 @@
 //! The verbs of the language, each a fact.
 
+use lotline_domain::expiry::Expires;
 use lotline_domain::fact::{
     ByLoss, CleanGrade, Correction, Destination, Fact, FactorScope, HoldTarget, Input, Line, MixModel, Output,
     ReleaseTarget, RunKind, RunReport, Window,
@@ -23,6 +24,7 @@ struct Item<'a> {
     place: Option<Place>,
     window: Option<Window>,
     document: Option<String>,
+    expires: Option<Expires>,
 }
 
 impl Item<'_> {
@@ -32,8 +34,8 @@ impl Item<'_> {
 
     fn line(self) -> Result<Line, String> {
         let batch = words::batch(self.name)?;
-        let Self { quantity, second, place, document, .. } = self;
-        Ok(Line { batch, quantity, second, from: place, document })
+        let Self { quantity, second, place, document, expires, .. } = self;
+        Ok(Line { batch, quantity, second, from: place, document, expires })
     }
 }
 
@@ -44,7 +46,8 @@ fn items<'a>(words: &mut Words<'a>) -> Result<Vec<Item<'a>>, String> {
         words.next("goods")?;
         let mut ended = first.ends_with(',');
         let name = first.trim_end_matches(',');
-        let mut item = Item { name, quantity: None, second: None, place: None, window: None, document: None };
+        let mut item =
+            Item { name, quantity: None, second: None, place: None, window: None, document: None, expires: None };
         while !ended {
             let Some(word) = words.peek().filter(|word| !KEYWORDS.contains(word)) else { break };
             words.next("goods")?;
@@ -54,6 +57,11 @@ fn items<'a>(words: &mut Words<'a>) -> Result<Vec<Item<'a>>, String> {
                 item.place = Some(words::place(place)?);
             } else if word.starts_with('[') {
                 item.window = Some(words::window(word)?);
+            } else if word == "expires" {
+                let told = words.next("a day or a time")?;
+                ended = told.ends_with(',');
+                let told = told.trim_end_matches(',');
+                item.expires = Some(Expires::parse(told).map_err(|error| error.to_string())?);
             } else if word == "doc" {
                 let document = words.next("a document line")?;
                 ended = document.ends_with(',');
@@ -195,7 +203,7 @@ pub fn fact(words: &mut Words<'_>) -> Result<Fact, String> {
             let batch = if item.name == "-" { None } else { Some(words::batch(item.name)?) };
             let vessel = words::vessel(words)?;
             let to = after(words, "->")?.map(words::place).transpose()?;
-            Fact::VesselDrawn { vessel, batch, quantity: item.quantity, to }
+            Fact::VesselDrawn { vessel, batch, quantity: item.quantity, to, expires: item.expires }
         }
         "clean" => {
             let vessel = words::vessel(words)?;
@@ -276,8 +284,8 @@ fn run(words: &mut Words<'_>, kind: RunKind) -> Result<Fact, String> {
     let mut outputs = Vec::new();
     for item in items(&mut legs)? {
         let batch = words::batch(item.name)?;
-        let Item { quantity, second, place, window, .. } = item;
-        outputs.push(Output { batch, quantity, second, to: place, window });
+        let Item { quantity, second, place, window, expires, .. } = item;
+        outputs.push(Output { batch, quantity, second, to: place, window, expires });
     }
     legs.finish()?;
     let mut report = RunReport {
@@ -317,7 +325,7 @@ fn run(words: &mut Words<'_>, kind: RunKind) -> Result<Fact, String> {
     Ok(Fact::Produced(report))
 }
 
-/// `item milk base LTR`, `place bin in hall`, `vessel S1 fifo`, `party C1`, `factor A 1LTR = 0.9KGM`,
+/// `item milk base LTR`, `place bin in hall zone Europe/Berlin`, `vessel S1 fifo`, `party C1`, `factor A 1LTR = 0.9KGM`,
 /// `factor item:milk 1LTR = 1.03KGM`, `label A X9`, `policy holds-stop-at-runs`.
 fn define(words: &mut Words<'_>) -> Result<Fact, String> {
     Ok(match words.next("what is defined")? {
@@ -330,7 +338,8 @@ fn define(words: &mut Words<'_>) -> Result<Fact, String> {
         "place" => {
             let place = location(words.next("a place")?)?;
             let parent = after(words, "in")?.map(location).transpose()?;
-            Fact::PlaceDefined { place, parent, time_zone: None, name: None }
+            let time_zone = after(words, "zone")?.map(str::to_owned);
+            Fact::PlaceDefined { place, parent, time_zone, name: None }
         }
         "vessel" => {
             let vessel = words::vessel(words)?;

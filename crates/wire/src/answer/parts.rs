@@ -144,6 +144,10 @@ pub enum SaidKind {
     Residue,
     /// Which mix model the content of vessels follows.
     MixModel,
+    /// No time zone is known of a place, and days end there by UTC.
+    TimeZoneUnknown,
+    /// What nobody told an expiry of is not in an answer that asks for one.
+    NoExpiry,
 }
 
 /// Reads a commit number, position or line number, also out of a buffered value.

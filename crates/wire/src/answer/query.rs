@@ -91,12 +91,38 @@ pub struct OnHandRow {
     /// For each of them that was set on a slice: how much of the quantity is what it was set on. It covers all of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held: Vec<Held>,
+    /// Until when it is good there; left out: nobody told it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Expires>,
     /// Effective bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_of: Option<String>,
     /// Commit bound.
     #[serde(deserialize_with = "commit")]
     pub as_known_at: u64,
+}
+
+/// Until when goods are good where they lie.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Expires {
+    /// As a fact tells it: a day, which lasts until local midnight, or a time with its offset. Of several the one that is
+    /// over first.
+    pub told: String,
+    /// The last local day on which they are good.
+    pub day: String,
+    /// The first instant at which they are good no more (RFC 3339, in UTC).
+    pub at: String,
+    /// The time zone that counts: of the place, or of the nearest one that it lies in that has one. UTC where none has.
+    pub time_zone: String,
+    /// No time zone is known of the place, and UTC was taken.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub zone_unknown: bool,
+    /// The batch that it was split, merged or re-packed from, and has it from; left out: it was told of the batch itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inherited_from: Option<Batch>,
+    /// The event that tells it.
+    pub event: String,
 }
 
 /// How much of what a hold covers is what it was set on.
@@ -313,6 +339,9 @@ pub struct RecallRow {
     /// For a cleared row: when the slice on the path was empty (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cleared_at: Option<String>,
+    /// Until when it is good there; left out: nobody told it, or it is in a run or gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Expires>,
     /// Effective bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_of: Option<String>,

@@ -12,12 +12,13 @@ use super::check::makes_sense;
 use super::facts::{
     Adjusted, ContainerEmptied, ContainerMoved, Corrected, CorrectionForm, Counted, Delivered, Disposed, FactForm,
     FactorDefined, Held, InputForm, ItemDefined, Labelled, LineForm, LossForm, Merged, Moved, Noted, OutputForm,
-    Packed, PairForm, PartyDefined, PlaceDefined, PolicySet, Produced, Received, Released, Repacked, Returned, Seen,
-    Shipped, Split, SupersedeForm, Unpacked, VesselCleaned, VesselDefined, VesselDrawn, VesselFilled, WindowForm,
+    Packed, PairForm, PartyDefined, PlaceDefined, PolicySet, Produced, Received, ReceivedLineForm, Released, Repacked,
+    Returned, Seen, Shipped, Split, SupersedeForm, Unpacked, VesselCleaned, VesselDefined, VesselDrawn, VesselFilled,
+    WindowForm,
 };
 use super::form::{
-    BatchForm, BatchIdForm, DestinationText, DifferenceForm, InstantText, MixWord, Named, Object, PlaceText,
-    QuantityForm, RunForm, Several, SinkWord, Text, TimeText, UnitText,
+    BatchForm, BatchIdForm, DestinationText, DifferenceForm, ExpiresText, InstantText, MixWord, Named, Object,
+    PlaceText, QuantityForm, RunForm, Several, SinkWord, Text, TimeText, UnitText, ZoneText,
 };
 use super::{CommandError, parse_fact, print_fact};
 
@@ -44,7 +45,7 @@ impl FactForm {
     fn told(self, source: &SourceId, depth: u8) -> Result<Fact, CommandError> {
         Ok(match self {
             Self::Received(form) => Fact::Received {
-                lines: lines(form.lines),
+                lines: received_lines(form.lines),
                 containers: names(form.containers),
                 from: form.from.map(|name| name.0),
                 shipment: form.shipment.map(|name| name.0),
@@ -121,13 +122,14 @@ impl FactForm {
                 batch: form.batch.map(|batch| batch.0),
                 quantity: form.quantity.map(|quantity| quantity.0),
                 to: form.to.map(|place| place.0),
+                expires: form.expires.map(|expires| expires.0),
             },
             Self::VesselCleaned(form) => Fact::VesselCleaned { vessel: form.vessel.0, grade: CleanGrade(form.grade) },
             Self::ItemDefined(form) => Fact::ItemDefined { item: form.item.0, base: form.base.0, name: form.name },
             Self::PlaceDefined(form) => Fact::PlaceDefined {
                 place: form.place.0,
                 parent: form.parent.map(|name| name.0),
-                time_zone: form.time_zone,
+                time_zone: form.time_zone.map(|zone| zone.0),
                 name: form.name,
             },
             Self::VesselDefined(form) => {
@@ -172,7 +174,7 @@ impl FactForm {
     pub(super) fn from_fact(fact: &Fact, source: &SourceId) -> Self {
         match fact {
             Fact::Received { lines, containers, from, shipment, by, to } => Self::Received(Received::new(
-                line_forms(lines),
+                received_line_forms(lines),
                 name_forms(containers),
                 from.clone().map(Named),
                 shipment.clone().map(Named),
@@ -249,11 +251,12 @@ impl FactForm {
             Fact::VesselFilled { vessel, lines } => {
                 Self::VesselFilled(VesselFilled::new(Named(vessel.clone()), Several(line_forms(lines))))
             }
-            Fact::VesselDrawn { vessel, batch, quantity, to } => Self::VesselDrawn(VesselDrawn::new(
+            Fact::VesselDrawn { vessel, batch, quantity, to, expires } => Self::VesselDrawn(VesselDrawn::new(
                 Named(vessel.clone()),
                 batch.clone().map(BatchForm),
                 quantity.map(QuantityForm),
                 to.clone().map(PlaceText),
+                expires.map(ExpiresText),
             )),
             Fact::VesselCleaned { vessel, grade } => {
                 Self::VesselCleaned(VesselCleaned::new(Named(vessel.clone()), grade.0))
@@ -264,7 +267,7 @@ impl FactForm {
             Fact::PlaceDefined { place, parent, time_zone, name } => Self::PlaceDefined(PlaceDefined::new(
                 Named(place.clone()),
                 parent.clone().map(Named),
-                time_zone.clone(),
+                time_zone.clone().map(ZoneText),
                 name.clone(),
             )),
             Fact::VesselDefined { vessel, mix, at } => {
@@ -408,6 +411,7 @@ fn lines(forms: Vec<Object<LineForm>>) -> Vec<Line> {
         second: form.second.map(|quantity| quantity.0),
         from: form.from.map(|place| place.0),
         document: form.document,
+        expires: None,
     };
     forms.into_iter().map(line).collect()
 }
@@ -420,6 +424,32 @@ fn line_forms(lines: &[Line]) -> Vec<Object<LineForm>> {
             second: line.second.map(QuantityForm),
             from: line.from.clone().map(PlaceText),
             document: line.document.clone(),
+        })
+    };
+    lines.iter().map(form).collect()
+}
+
+fn received_lines(forms: Vec<Object<ReceivedLineForm>>) -> Vec<Line> {
+    let line = |Object(form): Object<ReceivedLineForm>| Line {
+        batch: form.batch.0,
+        quantity: form.quantity.map(|quantity| quantity.0),
+        second: form.second.map(|quantity| quantity.0),
+        from: form.from.map(|place| place.0),
+        document: form.document,
+        expires: form.expires.map(|expires| expires.0),
+    };
+    forms.into_iter().map(line).collect()
+}
+
+fn received_line_forms(lines: &[Line]) -> Vec<Object<ReceivedLineForm>> {
+    let form = |line: &Line| {
+        Object(ReceivedLineForm {
+            batch: BatchForm(line.batch.clone()),
+            quantity: line.quantity.map(QuantityForm),
+            second: line.second.map(QuantityForm),
+            from: line.from.clone().map(PlaceText),
+            document: line.document.clone(),
+            expires: line.expires.map(ExpiresText),
         })
     };
     lines.iter().map(form).collect()
@@ -460,6 +490,7 @@ fn output(form: OutputForm) -> Output {
         second: form.second.map(|quantity| quantity.0),
         to: form.to.map(|place| place.0),
         window: form.window.map(window),
+        expires: form.expires.map(|expires| expires.0),
     }
 }
 
@@ -470,6 +501,7 @@ fn output_form(leg: &Output) -> OutputForm {
         second: leg.second.map(QuantityForm),
         to: leg.to.clone().map(PlaceText),
         window: leg.window.map(window_form),
+        expires: leg.expires.map(ExpiresText),
     }
 }
 

@@ -10,8 +10,8 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::form::{
-    BatchForm, BatchIdForm, DestinationText, DifferenceForm, InstantText, MixWord, ModeWord, Named, Object, PlaceText,
-    QuantityForm, RunForm, Several, SinkWord, Text, TimeText, UnitText,
+    BatchForm, BatchIdForm, DestinationText, DifferenceForm, ExpiresText, InstantText, MixWord, ModeWord, Named,
+    Object, PlaceText, QuantityForm, RunForm, Several, SinkWord, Text, TimeText, UnitText, ZoneText,
 };
 use super::{CommandError, Head, read};
 
@@ -33,6 +33,29 @@ pub(crate) struct LineForm {
     /// The document line that it stands on, such as a delivery note's; finds suspected duplicates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) document: Option<String>,
+}
+
+/// Some of one batch that came in.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename = "received-line")]
+pub(crate) struct ReceivedLineForm {
+    /// Which batch.
+    pub(super) batch: BatchForm,
+    /// How much; left out: unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) quantity: Option<QuantityForm>,
+    /// A second measure of the same goods (catch weight: pieces and kilograms).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) second: Option<QuantityForm>,
+    /// Where it was, if the source says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) from: Option<PlaceText>,
+    /// The document line that it stands on, such as a delivery note's; finds suspected duplicates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) document: Option<String>,
+    /// Until when the batch is good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) expires: Option<ExpiresText>,
 }
 
 /// A declared time window, from and up to but without.
@@ -84,6 +107,9 @@ pub(crate) struct OutputForm {
     /// When it was coming out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) window: Option<Object<WindowForm>>,
+    /// Until when the batch is good; a split, merge or re-pack passes on what it was made of where it says nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) expires: Option<ExpiresText>,
 }
 
 /// What left a run as no batch.
@@ -266,7 +292,7 @@ facts! {
     "received" Received / ReceivedCommand {
         /// How much of what.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        lines: Vec<Object<LineForm>>,
+        lines: Vec<Object<ReceivedLineForm>>,
         /// Containers that came in with all they hold.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         containers: Vec<Named<ContainerId>>,
@@ -566,6 +592,9 @@ facts! {
         /// Where it lies now.
         #[serde(skip_serializing_if = "Option::is_none")]
         to: Option<PlaceText>,
+        /// Until when the batch is good.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expires: Option<ExpiresText>,
     }
     /// A vessel was cleaned.
     "vessel_cleaned" VesselCleaned / VesselCleanedCommand {
@@ -591,9 +620,9 @@ facts! {
         /// The place it is part of.
         #[serde(skip_serializing_if = "Option::is_none")]
         parent: Option<Named<LocationId>>,
-        /// IANA time zone of a site.
+        /// IANA time zone of a site; what is inside of it has the same, if it says nothing.
         #[serde(skip_serializing_if = "Option::is_none")]
-        time_zone: Option<String>,
+        time_zone: Option<ZoneText>,
         /// Its name; stored sealed.
         #[serde(skip_serializing_if = "Option::is_none")]
         name: Option<String>,

@@ -8,6 +8,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use lotline_domain::command::Mode;
+use lotline_domain::expiry::{Expires, Zone};
 use lotline_domain::fact::{Destination, MixModel};
 use lotline_domain::id::{
     BatchCode, BatchId, BatchRef, ContainerId, Generation, ItemId, LocationId, NAME_MAX, PartyId, Place, RunId,
@@ -88,6 +89,8 @@ words! {
     [] DestinationText,
     [] TimeText,
     [] InstantText,
+    [] ExpiresText,
+    [] ZoneText,
     [] UnitText,
     [] SinkWord,
     [] ModeWord,
@@ -322,6 +325,54 @@ impl Word for InstantText {
             "type": "string",
             "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-5][0-9](\\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$",
             "description": "RFC 3339 with its offset. A second 60 is refused: leap seconds are not counted.",
+        })
+    }
+}
+
+/// Until when goods are good.
+#[derive(Debug, Clone)]
+pub(crate) struct ExpiresText(pub(crate) Expires);
+
+impl Word for ExpiresText {
+    const WHAT: &'static str = "day, such as \"2026-12-01\", or time with its offset";
+
+    fn read(text: &str) -> Result<Self, String> {
+        Expires::parse(text).map(Self).map_err(|error| error.to_string())
+    }
+
+    fn print(&self) -> Cow<'_, str> {
+        Cow::Owned(self.0.to_string())
+    }
+
+    fn schema() -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ][0-9]{2}:[0-9]{2}:[0-5][0-9](\\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2}))?$",
+            "description": "Until when goods are good: a day (2026-12-01), to its end by the clock of the place where they are, or RFC 3339 with its offset (2026-12-01T12:00:00+01:00). Years 0001 to 9999.",
+        })
+    }
+}
+
+/// A time zone's name.
+#[derive(Debug, Clone)]
+pub(crate) struct ZoneText(pub(crate) String);
+
+impl Word for ZoneText {
+    const WHAT: &'static str = "time zone of the IANA database, such as \"Europe/Berlin\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        Zone::parse(text).map(|zone| Self(zone.name().to_owned())).map_err(|error| error.to_string())
+    }
+
+    fn print(&self) -> Cow<'_, str> {
+        Cow::Borrowed(&self.0)
+    }
+
+    fn schema() -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": "^[A-Za-z0-9_+/-]+$",
+            "description": "A time zone by its name in the IANA database, such as Europe/Berlin; one that is not there is refused.",
         })
     }
 }

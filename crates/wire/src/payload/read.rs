@@ -25,7 +25,7 @@ use crate::seal::SealedValue;
 
 type Read<T> = Result<T, DecodeError>;
 
-fn whole<'a, T: bincode::BorrowDecode<'a, ()>>(bytes: &'a [u8]) -> Read<T> {
+pub(super) fn whole<'a, T: bincode::BorrowDecode<'a, ()>>(bytes: &'a [u8]) -> Read<T> {
     let (value, used) = bincode::borrow_decode_from_slice(bytes, CONFIG).map_err(DecodeError::Form)?;
     match bytes.len() - used {
         0 => Ok(value),
@@ -34,7 +34,10 @@ fn whole<'a, T: bincode::BorrowDecode<'a, ()>>(bytes: &'a [u8]) -> Read<T> {
 }
 
 pub(super) fn stored(bytes: &[u8]) -> Read<StoredEvent<'_>> {
-    let payload: V1Payload<'_> = whole(bytes)?;
+    event(whole(bytes)?)
+}
+
+pub(super) fn event(payload: V1Payload<'_>) -> Read<StoredEvent<'_>> {
     let mut reader = Reader { sealed: Vec::new() };
     let body = reader.body(payload.body)?;
     let origin = match payload.origin {
@@ -182,6 +185,7 @@ impl<'a> Reader<'a> {
                 batch: named.map(batch).transpose()?,
                 quantity: drawn.map(quantity).transpose()?,
                 to: to.map(place).transpose()?,
+                expires: None,
             },
             V1Fact::VesselCleaned { vessel, grade } => {
                 Fact::VesselCleaned { vessel: name(vessel)?, grade: CleanGrade(grade) }
@@ -365,6 +369,7 @@ fn lines(lines: Vec<V1Line<'_>>) -> Read<Vec<Line>> {
             second: line.second.map(quantity).transpose()?,
             from: line.from.map(place).transpose()?,
             document: line.document.map(str::to_owned),
+            expires: None,
         })
     };
     all(lines, read)
@@ -416,6 +421,7 @@ fn output(leg: V1Output<'_>) -> Read<Output> {
         second: leg.second.map(quantity).transpose()?,
         to: leg.to.map(place).transpose()?,
         window: leg.window.map(window),
+        expires: None,
     })
 }
 

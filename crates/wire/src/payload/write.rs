@@ -1,4 +1,4 @@
-//! Domain values to version 1.
+//! Domain values to version 1; what that cannot say is left out.
 
 use std::borrow::Cow;
 
@@ -174,7 +174,7 @@ impl<'s, 'k> Pen<'s, 'k> {
             Fact::VesselFilled { vessel, lines: l } => {
                 V1Fact::VesselFilled { vessel: vessel.as_str(), lines: lines(l) }
             }
-            Fact::VesselDrawn { vessel, batch: named, quantity: drawn, to } => V1Fact::VesselDrawn {
+            Fact::VesselDrawn { vessel, batch: named, quantity: drawn, to, expires: _ } => V1Fact::VesselDrawn {
                 vessel: vessel.as_str(),
                 batch: named.as_ref().map(batch),
                 quantity: drawn.as_ref().map(quantity),
@@ -316,7 +316,7 @@ fn lines(lines: &[Line]) -> Vec<V1Line<'_>> {
 }
 
 fn line(line: &Line) -> V1Line<'_> {
-    let Line { batch: named, quantity: stated, second, from, document } = line;
+    let Line { batch: named, quantity: stated, second, from, document, expires: _ } = line;
     V1Line {
         batch: batch(named),
         quantity: stated.as_ref().map(quantity),
@@ -369,7 +369,7 @@ fn input(leg: &Input) -> V1Input<'_> {
 }
 
 fn output(leg: &Output) -> V1Output<'_> {
-    let Output { batch: named, quantity: stated, second, to, window: declared } = leg;
+    let Output { batch: named, quantity: stated, second, to, window: declared, expires: _ } = leg;
     V1Output {
         batch: batch(named),
         quantity: stated.as_ref().map(quantity),

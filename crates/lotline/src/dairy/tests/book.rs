@@ -217,7 +217,7 @@ impl Book {
                     *self.vessels.entry(vessel.to_string()).or_default() += amount.grams;
                 }
             }
-            Fact::VesselDrawn { vessel, batch, quantity, to } => {
+            Fact::VesselDrawn { vessel, batch, quantity, to, .. } => {
                 let batch = known(batch.as_ref().expect("draws are named"));
                 let amount = self.amount(&batch, quantity.as_ref(), None);
                 self.draw(vessel.as_str(), amount.grams);

@@ -6,6 +6,7 @@ use lotline_domain::book::{BatchIx, Book, PlaceIx, PlaceKind, RunIx};
 use lotline_domain::command::Amount as DomainAmount;
 use lotline_domain::fact::RunKind;
 use lotline_domain::id::BatchRef;
+use lotline_domain::quantity::Ratio;
 use lotline_domain::settle::{Mark, Node, Settled};
 use lotline_domain::time::{CommitNo, Instant};
 use lotline_projections::{self as engine, Question, ReadModelKind, State};
@@ -25,6 +26,8 @@ pub enum FeedKind {
     OnHand,
     /// Its state and its holds.
     Status,
+    /// What of it has an expiry date.
+    Expiring,
     /// What went into runs and vessels, and came out of them.
     Edges,
     /// Open discrepancies.
@@ -33,13 +36,14 @@ pub enum FeedKind {
 
 impl FeedKind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::OnHand, Self::Status, Self::Edges, Self::Exceptions];
+    pub const ALL: [Self; 5] = [Self::OnHand, Self::Status, Self::Expiring, Self::Edges, Self::Exceptions];
 
     /// Its name, in subjects, streams and buckets.
     pub fn word(self) -> &'static str {
         match self {
             Self::OnHand => "on-hand",
             Self::Status => "status",
+            Self::Expiring => "expiring",
             Self::Edges => "edges",
             Self::Exceptions => "exceptions",
         }
@@ -48,7 +52,7 @@ impl FeedKind {
     /// The read model that knows.
     pub fn model(self) -> ReadModelKind {
         match self {
-            Self::OnHand | Self::Status => ReadModelKind::Inventory,
+            Self::OnHand | Self::Status | Self::Expiring => ReadModelKind::Inventory,
             Self::Edges => ReadModelKind::Genealogy,
             Self::Exceptions => ReadModelKind::Recall,
         }
@@ -102,13 +106,14 @@ pub type Rows = BTreeMap<String, Kept>;
 pub fn rows_of(kind: FeedKind, question: &Question<'_>, tree: &Tree, batch: BatchIx) -> Rows {
     match kind {
         FeedKind::OnHand => on_hand(question, tree, batch, |found| {
-            Some((Row::OnHand(row(question.book(), found, None, 0)), if found.by_model { ".share" } else { "" }))
+            Some((Row::OnHand(row(question.book(), found, None, 0)), share(found)))
         }),
         FeedKind::Status => on_hand(question, tree, batch, |found| {
             let OnHandRow { batch, place, container, state, holds, .. } = row(question.book(), found, None, 0);
             let row = StatusRow { batch, place, container, state, holds, as_known_at: 0 };
             (!found.by_model).then_some((Row::Status(row), ""))
         }),
+        FeedKind::Expiring => expiring(question, tree, batch),
         FeedKind::Edges => edges(question, batch),
         FeedKind::Exceptions => exceptions(question, tree),
     }
@@ -133,6 +138,31 @@ fn on_hand(
         let (site, place) = (site(book, tree, found.place), book.place(found.slice).to_string());
         let key = key([&site, &item].into_iter().chain(&own).chain([&place])) + end;
         Some((key, Kept { row, tokens: [site, item, place], of: (Some(batch), Some(found.slice)) }))
+    });
+    rows.collect()
+}
+
+/// What distinguishes the key of what a mix model says.
+fn share(found: &engine::OnHand) -> &'static str {
+    if found.by_model { ".share" } else { "" }
+}
+
+/// What is there and has a date. The day is part of the key: what is good until another day leaves the one subject
+/// and comes to the other.
+fn expiring(question: &Question<'_>, tree: &Tree, batch: BatchIx) -> Rows {
+    let book = question.book();
+    if question.expiries(batch).is_empty() {
+        return Rows::new();
+    }
+    let there =
+        |found: &engine::OnHand| found.state != State::AtParty && (found.unknown || found.amount.value > Ratio::ZERO);
+    let rows = engine::slices_of(question, batch).into_iter().filter(there).filter_map(|found| {
+        let day = found.expires?.day.to_string();
+        let [item, own @ ..] = named(Some(&book.batch(batch)));
+        let (site, place) = (site(book, tree, found.place), book.place(found.slice).to_string());
+        let key = key([&site, &item, &day].into_iter().chain(&own).chain([&place])) + share(&found);
+        let row = Row::OnHand(row(book, &found, None, 0));
+        Some((key, Kept { row, tokens: [site, item, day], of: (Some(batch), Some(found.slice)) }))
     });
     rows.collect()
 }
