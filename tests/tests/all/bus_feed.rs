@@ -209,6 +209,15 @@ fn a_dairy_of_two_weeks_is_told_whole_from_its_stream() {
     assert!(changes.iter().any(|change| change["new"].is_null()), "what is gone is told, too");
     assert!(changes.iter().any(|change| change["new"]["holds"].is_array()), "so are holds");
 
+    // What of it has a date is told by that: an overdrawn place has no stock.
+    let (dated, _) = told(folder, &mut wire, "expiring");
+    let is_stock =
+        |row: &Value| row["quantity"]["value"].as_str().is_some_and(|value| !value.starts_with('-') && value != "0");
+    let expected: Vec<Value> =
+        on_hand(folder).into_iter().filter(|row| row["expires"].is_object() && is_stock(row)).collect();
+    assert!(expected.len() > 30, "{}", expected.len());
+    assert_eq!(sorted(&dated), expected);
+
     // Status follows from the same rows. That nothing is told of it where only a quantity is another, each of its changes
     // says, which are not those of one row to itself.
     let (values, told_of_status) = told(folder, &mut wire, "status");
@@ -225,7 +234,7 @@ fn statuses(folder: &Path) -> Vec<Value> {
     let mut rows = on_hand(folder);
     rows.retain(|row| row["by_model"] != json!(true));
     for row in rows.iter_mut().filter_map(Value::as_object_mut) {
-        for field in ["quantity", "unknown", "assumed"] {
+        for field in ["quantity", "unknown", "assumed", "expires"] {
             row.remove(field);
         }
     }

@@ -188,8 +188,8 @@ fn what_a_newer_program_wrote_and_what_no_program_wrote_are_told_apart() {
     let said = run(folder, &["projector", "inventory", "--nats", &server.url(), "--dir", &format!("of-{id}")]);
     refused(&said, 6, &["2 commits are kept", "commit 3 of stream "]);
 
-    let (id, messages) = ledger(folder, 3, 2);
-    refused(&projected(&server, folder, id, &messages), 6, &["commit 1 cannot be applied", "version 2"]);
+    let (id, messages) = ledger(folder, 3, 3);
+    refused(&projected(&server, folder, id, &messages), 6, &["commit 1 cannot be applied", "version 3"]);
     let (id, messages) = ledger(folder, 4, 1);
     refused(&projected(&server, folder, id, &messages), 5, &["commit 1 cannot be applied"]);
 

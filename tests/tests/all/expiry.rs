@@ -1,15 +1,20 @@
 //! Expiry dates, from what a document or a line says to what the command line answers.
 
 use lotline_domain::expiry::Expires;
-use lotline_domain::fact::Fact;
+use lotline_domain::fact::{Fact, Line};
+use lotline_domain::id::{LocationId, Place};
 use lotline_handler::{Outcome, Submission};
+use lotline_projections::Question;
+use lotline_testkit::naive::{Bounds, Naive};
 use lotline_wire::command::{parse_command, print_command};
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
 use super::cli_binary::{feed, run};
+use super::engine;
 use super::epcis_data::mapped;
 use super::handler_plant::{accepted, create};
+use super::naive_world::{World, line, party};
 
 const PLACES: &str = r#"{"type":"place_defined","id":"p1","occurred_at":"2026-03-01T06:00:00Z","place":"berlin","time_zone":"Europe/Berlin"}
 {"type":"place_defined","id":"p2","occurred_at":"2026-03-01T06:00:00Z","place":"york","time_zone":"America/New_York"}
@@ -164,28 +169,29 @@ fn date_of(fact: &Fact) -> Option<String> {
 }
 
 #[test]
-fn the_ilmd_of_a_document_tells_dates_in_all_its_writings() {
-    for (ilmd, expected) in [
-        (r#""cbvmda:itemExpirationDate":"2026-12-01""#, "2026-12-01"),
-        (r#""itemExpirationDate":"2026-12-01""#, "2026-12-01"),
-        (r#""urn:epcglobal:cbv:mda:itemExpirationDate":"2026-12-01""#, "2026-12-01"),
-        (r#""https://ref.gs1.org/cbv/itemExpirationDate":"2026-12-01""#, "2026-12-01"),
-        (r#""gs1:bestBeforeDate":"2026-11-30""#, "2026-11-30"),
-        (r#""cbvmda:bestBeforeDate":"2026-11-30","cbvmda:itemExpirationDate":"2026-12-01""#, "2026-12-01"),
-        (r#""cbvmda:itemExpirationDate":{"@type":"xsd:date","@value":"2026-12-01"}"#, "2026-12-01"),
-        (r#""cbvmda:itemExpirationDate":"2026-12-01T10:00:00+01:00""#, "2026-12-01T10:00:00+01:00"),
-        (r#""cbvmda:itemExpirationDate":"2026-12-01+01:00""#, "2026-12-02T00:00:00+01:00"),
-    ] {
-        let event = mapped(&document(ilmd, LGTIN));
+fn the_examples_of_the_page_tell_the_dates_that_it_says() {
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas/epcis-mapping.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    let (_, section) = page.split_once("## Expiry dates").expect("its section");
+    let (section, _) = section.split_once("\n## ").expect("the next one");
+    let mut count = 0;
+    for line in section.lines().filter(|line| line.starts_with("| ilmd") || line.starts_with("| identifier")) {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [told_in, example, date] = cells[..] else { panic!("{line}") };
+        let example = example.trim_matches('`');
+        let event = mapped(&if told_in == "ilmd" { document(example, LGTIN) } else { document("", example) });
         assert_eq!(event.row, "object-add");
-        assert_eq!(date_of(&event.events[0].fact).as_deref(), Some(expected), "{ilmd}");
-        assert!(event.remarks.is_empty(), "{:?}", event.remarks);
+        let found = date_of(&event.events[0].fact);
+        assert_eq!(found.as_deref(), (!date.starts_with("none")).then_some(date), "{line}");
+        let remark = event.remarks.iter().any(|remark| remark.text.contains("no expiry date is taken"));
+        assert_eq!(remark, date.ends_with("with a remark"), "{line}: {:?}", event.remarks);
+        count += 1;
     }
-    // Somebody else's word, and nothing.
-    for ilmd in [r#""https://example.com/voc/itemExpirationDate":"2026-12-01""#, ""] {
-        assert_eq!(date_of(&mapped(&document(ilmd, LGTIN)).events[0].fact), None, "{ilmd}");
-    }
-    // What is no date is told, and the event is taken all the same.
+    assert_eq!(count, 14);
+}
+
+#[test]
+fn what_is_no_date_is_told_and_the_event_taken_all_the_same() {
     for (value, told) in [
         (
             r#""2026-02-30""#,
@@ -198,6 +204,40 @@ fn the_ilmd_of_a_document_tells_dates_in_all_its_writings() {
         assert_eq!(date_of(&event.events[0].fact), None, "{value}");
         assert!(event.remarks.iter().any(|remark| remark.text.contains(told)), "{:?}", event.remarks);
     }
+}
+
+/// What was recorded before zones were looked up may be any text.
+#[test]
+fn a_zone_that_does_not_exist_counts_as_none() {
+    let mut world = World::default();
+    let define = |place: &str, parent: Option<&str>, zone: &str| Fact::PlaceDefined {
+        place: LocationId::parse(place).expect("a name"),
+        parent: parent.map(|parent| LocationId::parse(parent).expect("a name")),
+        time_zone: Some(zone.to_owned()),
+        name: None,
+    };
+    world.tell(0, define("site", None, "Europe/Berlin"));
+    world.tell(0, define("dock", Some("site"), "Mars/Base"));
+    world.tell(0, define("shed", None, "Mars/Base"));
+    let dated = |place: &str| Fact::Received {
+        lines: vec![Line { expires: Some(Expires::parse("2026-12-01").expect("a day")), ..line("A 5") }],
+        containers: Vec::new(),
+        from: Some(party("S")),
+        shipment: None,
+        by: None,
+        to: Place::parse(place).expect("a place"),
+    };
+    world.tell(60, dated("dock"));
+    world.tell(60, dated("shed"));
+    let book = engine::book(&world.events);
+    let question = Question::new(&book, engine::all(&book));
+    let found: Vec<String> = engine::on_hand(&question).into_values().map(|row| row.5).collect();
+    assert_eq!(
+        found,
+        ["2026-12-01 until 2026-12-01T23:00:00Z in Europe/Berlin", "2026-12-01 until 2026-12-02T00:00:00Z in UTC",]
+    );
+    let naive = Naive::new(world.events.clone()).on_hand(Bounds::ALL);
+    assert_eq!(naive.into_values().map(|balance| balance.expires).collect::<Vec<_>>(), found);
 }
 
 #[test]
