@@ -9,7 +9,10 @@ use std::time::Duration;
 use lotline::services::feed::{FeedKind, Feeder};
 use lotline::services::live::{Live, Moved};
 use lotline_bus::in_process::{Fault, Holding, InProcess, Then};
-use lotline_bus::{Bus, ProjectOptions, Received, Relay, RelayOptions, Stop, stream_name};
+use lotline_bus::{
+    Answer, Bus, Incoming, IntakeOptions, Means, ProjectOptions, Received, Relay, RelayOptions, Reply, Stop, Taker,
+    stream_name,
+};
 use lotline_domain::time::CommitNo;
 use lotline_handler::{Handler, Options};
 use lotline_ledger::{CommitNumber, Frame, LedgerId, Reader, Writer};
@@ -23,7 +26,7 @@ use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptes
 use proptest::test_runner::RngSeed;
 use serde_json::Value;
 
-use super::bus_conformance::{LEDGER, Mirror, append, stored};
+use super::bus_conformance::{Ending, LEDGER, Mirror, append, stored};
 
 /// The same cases in every run; the long battery draws others, and more of them.
 fn config() -> ProptestConfig {
@@ -364,18 +367,20 @@ enum Happens {
     Restart,
 }
 
+/// The same, and a server that was started anew has lost what came last.
+fn losing() -> impl Strategy<Value = Fault> {
+    let lost = (any::<bool>(), 1u64..6);
+    prop_oneof![
+        4 => fault(),
+        2 => lost.prop_map(|(done, lost)| Fault::Silent { done, then: Then::RestartWithout(lost) }),
+    ]
+}
+
 fn happens() -> impl Strategy<Value = Happens> {
-    let fault = || {
-        prop_oneof![
-            4 => fault(),
-            2 => (any::<bool>(), 1u64..6)
-                .prop_map(|(done, lost)| Fault::Silent { done, then: Then::RestartWithout(lost) }),
-        ]
-    };
     prop_oneof![
         3 => (1u64..20).prop_map(Happens::Record),
-        3 => proptest::option::weighted(0.7, trap(fault())).prop_map(Happens::Relay),
-        3 => proptest::option::weighted(0.7, trap(fault())).prop_map(Happens::Project),
+        3 => proptest::option::weighted(0.7, trap(losing())).prop_map(Happens::Relay),
+        3 => proptest::option::weighted(0.7, trap(losing())).prop_map(Happens::Project),
         1 => Just(Happens::Restart),
     ]
 }
@@ -440,6 +445,110 @@ fn impatient() -> RelayOptions {
     RelayOptions { patience: Duration::ZERO, ..RelayOptions::default() }
 }
 
+/// What comes into the queue, and whoever takes it.
+#[derive(Debug, Clone, Copy)]
+enum Comes {
+    /// So many messages, of which every third can never be taken.
+    Sent(u64, Option<Trap>),
+    /// An intake takes some, until this has gone wrong or nothing is left that is due.
+    Taken(Option<Trap>),
+    /// What is out is due.
+    Passed,
+}
+
+fn comes() -> impl Strategy<Value = Comes> {
+    prop_oneof![
+        3 => (1u64..8, proptest::option::of(trap(fault()))).prop_map(|(count, trap)| Comes::Sent(count, trap)),
+        3 => proptest::option::weighted(0.7, trap(fault())).prop_map(Comes::Taken),
+        1 => Just(Comes::Passed),
+    ]
+}
+
+/// Notes each message as a ledger records it: once, by its id.
+#[derive(Default)]
+struct Book(Mutex<BTreeMap<String, u64>>);
+
+impl Taker for Book {
+    fn take(&self, message: Incoming, reply: Reply) {
+        let id = String::from_utf8(message.body).expect("text");
+        let means = if id.starts_with("bad") {
+            Means::Refused { code: 400, reason: "it is bad".to_owned() }
+        } else {
+            *self.0.lock().expect("nobody panicked").entry(id).or_default() += 1;
+            Means::Done
+        };
+        reply.give(Answer { word: "answered".to_owned(), body: Vec::new(), means });
+    }
+}
+
+/// Takes in what is due, over a connection that may be cut meanwhile.
+fn take(server: &InProcess, book: &Book, trap: Option<Trap>, is_enough: impl Fn(&Bus) -> bool) {
+    let (bus, looking, stop) = (bus_of(server), bus_of(server), Stop::new());
+    set(server, trap, |_| {});
+    std::thread::scope(|scope| {
+        let _ending = Ending(&stop);
+        let intake = scope.spawn(|| bus.take_in(LEDGER, book, &IntakeOptions::default(), &stop));
+        // What is lost on its way is due later.
+        let mut looks = 0..40;
+        while looks.next().is_some() && !is_enough(&looking) && !intake.is_finished() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        stop.now();
+        // Refused or silent when it began, it says so.
+        let _ = intake.join().expect("no panic");
+    });
+    server.behave();
+}
+
+fn bus_of(server: &InProcess) -> Bus {
+    Bus::in_process(server).expect("a thread")
+}
+
+fn taken_in(events: &[Comes]) {
+    let server = InProcess::new(Default::default());
+    let (bus, book) = (bus_of(&server), Book::default());
+    let ledger = LEDGER.to_string();
+    let (queue, to) = (channel::queue_stream(&ledger), channel::queue_subject(&ledger, "erp"));
+    let left = |bus: &Bus| bus.stream_state(&queue).ok().flatten().map(|state| state.messages);
+    while left(&bus).is_none() {
+        take(&server, &book, None, |bus| left(bus).is_some());
+    }
+    let (mut sent, mut promised) = (0, Vec::new());
+    for event in events {
+        match *event {
+            Comes::Sent(count, trap) => {
+                let sender = bus_of(&server);
+                set(&server, trap, |_| {});
+                for _ in 0..count {
+                    sent += 1;
+                    let id = if sent % 3 == 0 { format!("bad{sent}") } else { format!("good{sent}") };
+                    if sender.put(&to, &[("Nats-Msg-Id", &id)], id.as_bytes()).is_ok() {
+                        promised.push(id);
+                    }
+                }
+                server.behave();
+            }
+            Comes::Taken(trap) => take(&server, &book, trap, |bus| left(bus) == Some(0)),
+            Comes::Passed => server.pass(Duration::from_secs(10)),
+        }
+    }
+    for _ in 0..100 {
+        server.pass(Duration::from_secs(10));
+        take(&server, &book, None, |bus| left(bus) == Some(0));
+        if left(&bus) == Some(0) {
+            break;
+        }
+    }
+    assert_eq!(left(&bus), Some(0), "everything is answered in the end");
+    let letters = bus.letters(LEDGER, false).expect("told");
+    let recorded = book.0.lock().expect("nobody panicked");
+    for id in &promised {
+        let is_aside = letters.iter().any(|letter| letter.body == id.as_bytes() && letter.reason == "it is bad");
+        assert_eq!((recorded.contains_key(id), is_aside), (id.starts_with("good"), id.starts_with("bad")), "{id}");
+    }
+    assert!(recorded.keys().all(|id| id.starts_with("good")));
+}
+
 proptest! {
     #![proptest_config(config())]
 
@@ -450,6 +559,19 @@ proptest! {
         kind in prop_oneof![Just(FeedKind::OnHand), Just(FeedKind::Edges), Just(FeedKind::Exceptions)],
     ) {
         run(&plant, &events, kind, true);
+    }
+
+    #[test]
+    fn a_server_that_lost_the_ends_of_streams_and_buckets_has_them_again_in_the_end(
+        plant in small(),
+        events in vec(event(losing().boxed()), 1..40),
+    ) {
+        run(&plant, &events, FeedKind::OnHand, false);
+    }
+
+    #[test]
+    fn whatever_breaks_what_the_queue_has_taken_is_recorded_or_put_aside(events in vec(comes(), 1..10)) {
+        taken_in(&events);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod bus_conformance_intake;
 mod bus_damage;
 mod bus_faults;
 mod bus_feed;
+mod bus_in_process;
 mod bus_input;
 mod bus_intake;
 mod bus_metrics;
