@@ -43,6 +43,7 @@ use tokio::time::Instant;
 
 use self::streams::Streams;
 use self::subjects::Listeners;
+use crate::client::Received;
 pub(crate) use link::Link;
 use link::State;
 
@@ -108,6 +109,20 @@ pub struct Operation<'a> {
     pub on: &'a str,
 }
 
+/// What a server holds at a moment.
+#[derive(Debug)]
+pub struct Holding<'a> {
+    streams: &'a Streams,
+}
+
+impl Holding<'_> {
+    /// All messages of a stream, in order; none where there is no such stream. That of a bucket has its name behind
+    /// `KV_`, and holds the last one of each key.
+    pub fn messages(&self, stream: &str) -> Vec<Received> {
+        self.streams.messages(stream).into_iter().map(Received::from).collect()
+    }
+}
+
 /// What becomes of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -157,8 +172,9 @@ impl InProcess {
         Self { shared: Arc::new(Shared { options, world: Mutex::new(world), changed: watch::Sender::new(0) }) }
     }
 
-    /// From now on this says what becomes of each operation. It is asked in their order, and must not use the server.
-    pub fn misbehave(&self, plan: impl FnMut(&Operation<'_>) -> Fault + Send + 'static) {
+    /// From now on this says what becomes of each operation. It is asked in their order, before each, with what the
+    /// server holds then, and must not use the server otherwise.
+    pub fn misbehave(&self, plan: impl FnMut(&Operation<'_>, &Holding<'_>) -> Fault + Send + 'static) {
         self.shared.world().plan = Some(Box::new(plan));
     }
 
@@ -250,7 +266,7 @@ struct World {
     plan: Option<Plan>,
 }
 
-type Plan = Box<dyn FnMut(&Operation<'_>) -> Fault + Send>;
+type Plan = Box<dyn FnMut(&Operation<'_>, &Holding<'_>) -> Fault + Send>;
 
 impl Shared {
     fn world(&self) -> MutexGuard<'_, World> {
@@ -286,7 +302,8 @@ impl World {
     fn fault(&mut self, connection: u64, act: Act, on: &str) -> Fault {
         self.operations += 1;
         let operation = Operation { number: self.operations, connection, act, on };
-        self.plan.as_mut().map_or(Fault::None, |plan| plan(&operation))
+        let holding = Holding { streams: &self.streams };
+        self.plan.as_mut().map_or(Fault::None, |plan| plan(&operation, &holding))
     }
 }
 

@@ -1,12 +1,12 @@
 //! The commands that work with a NATS server, and the service that is all of it in one process.
 
 mod board;
-mod feed;
+pub mod feed;
 mod http;
 mod input;
 mod intake;
 mod letters;
-mod live;
+pub mod live;
 mod questions;
 mod serve;
 mod snapshots;

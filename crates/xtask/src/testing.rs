@@ -33,13 +33,16 @@ pub fn run(workspace: &Workspace, full: bool, filter: Option<&str>) -> Result<()
     };
 
     if nextest {
-        // It runs no documentation tests, of which there are none today.
         let mut tests = cargo();
         tests.args(["nextest", "run", "--workspace"]);
         if full {
             tests.args(["--profile", "full"]);
         }
         process::run(tests.args(filter))?;
+        if filter.is_none() {
+            // It runs no examples of the documentation.
+            process::run(cargo().args(["test", "--doc", "--workspace", "--quiet"]))?;
+        }
     } else {
         let mut tests = cargo();
         tests.args(["test", "--workspace", "--no-fail-fast"]);

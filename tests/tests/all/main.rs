@@ -2,8 +2,13 @@
 
 mod bus_ask;
 mod bus_client;
+mod bus_conformance;
+mod bus_conformance_feeds;
+mod bus_conformance_intake;
 mod bus_damage;
+mod bus_faults;
 mod bus_feed;
+mod bus_in_process;
 mod bus_input;
 mod bus_intake;
 mod bus_metrics;

@@ -153,6 +153,11 @@ impl Streams {
         stream.stored(stream.messages.get_key_value(&sequence))
     }
 
+    pub(super) fn messages(&self, name: &str) -> Vec<Stored> {
+        let kept = |stream: &Stream| stream.messages.iter().map(|found| stream.stored(Some(found))).collect::<Vec<_>>();
+        self.all.get(name).map(kept).into_iter().flatten().flatten().collect()
+    }
+
     /// The first message at or behind a sequence whose subject fits.
     pub(super) fn next_message(&self, name: &str, from: u64, subject: &str) -> Result<Stored, Failed> {
         let stream = self.find(name)?;
