@@ -374,7 +374,7 @@ impl<'a, M: Model> Feed<'a, M> {
     /// not the next, the leader is asked, once, before the chain is called broken: a consumer that was cut off may have
     /// lost what the stream still has.
     fn take(&mut self, head: &mut Head, some: Vec<Message>) -> Outcome<Then<M::Error>, M> {
-        let (before, spent) = (head.clone(), std::mem::take(&mut self.spent));
+        let (before, spent) = (*head, std::mem::take(&mut self.spent));
         let checked = if self.ready.is_empty() {
             drop(spent);
             check_all::<M>(before, some)
