@@ -1,5 +1,5 @@
 //! The seam between this room and a server: what is asked of one, in types of our own. Behind it stand a NATS server
-//! (`nats.rs`) and one in this process (`twin.rs`); what is above it is the same for both.
+//! (`nats.rs`) and one in this process (`in_process.rs`); what is above it is the same for both.
 
 use std::borrow::Cow;
 use std::fmt::Debug;
