@@ -3,4 +3,5 @@
 pub mod disk;
 pub mod generate;
 pub mod naive;
+pub mod property;
 pub mod scenario;

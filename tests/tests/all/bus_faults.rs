@@ -20,22 +20,14 @@ use lotline_ledger::{CommitNumber, Frame, LedgerId, Reader, Writer};
 use lotline_projections::{LedgerId as ModelLedger, ReadModel};
 use lotline_testkit::disk::FaultyDisk;
 use lotline_testkit::generate::{Knobs, Plant, plants_with};
+use lotline_testkit::property::cases;
 use lotline_wire::channel;
 use lotline_wire::feed::read_as_of;
 use proptest::collection::vec;
-use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
-use proptest::test_runner::RngSeed;
+use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 use serde_json::Value;
 
 use super::bus_conformance::{Ending, LEDGER, Mirror, append, stored};
-
-/// The same cases in every run; the long battery draws others, and more of them.
-fn config() -> ProptestConfig {
-    match std::env::var_os("LOTLINE_FULL") {
-        Some(_) => ProptestConfig { cases: 2_000, ..ProptestConfig::default() },
-        None => ProptestConfig { cases: 48, rng_seed: RngSeed::Fixed(11), ..ProptestConfig::default() },
-    }
-}
 
 /// What may go wrong, and at the how manieth operation from now on.
 #[derive(Debug, Clone, Copy)]
@@ -551,7 +543,7 @@ fn taken_in(events: &[Comes]) {
 }
 
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(cases(48, 2_000))]
 
     #[test]
     fn whatever_breaks_a_bucket_says_no_more_than_it_has_and_changes_follow(

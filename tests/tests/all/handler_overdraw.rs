@@ -10,8 +10,8 @@ use lotline_domain::fact::{CleanGrade, Fact};
 use lotline_domain::id::Place;
 use lotline_domain::settle::{Exception, ExceptionKind, Settler};
 use lotline_domain::time::{CommitNo, Position, RecordedAt};
-use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_assert, prop_oneof, proptest};
-use proptest::test_runner::RngSeed;
+use lotline_testkit::property::cases;
+use proptest::prelude::{Just, Strategy, any, prop_assert, prop_oneof, proptest};
 
 use crate::handler_plant::{command, instant, line, line_at, moved, received, shipped};
 
@@ -108,16 +108,8 @@ fn shortages(book: &Book, of: Option<FactIx>) -> (BTreeMap<Slice, i128>, Vec<Exc
     (depths, doubts, others)
 }
 
-/// The same cases in every run; the long battery draws others, and more of them.
-fn config() -> ProptestConfig {
-    match std::env::var_os("LOTLINE_FULL") {
-        Some(_) => ProptestConfig { cases: 20_000, ..ProptestConfig::default() },
-        None => ProptestConfig { cases: 400, rng_seed: RngSeed::Fixed(7), ..ProptestConfig::default() },
-    }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(cases(400, 20_000))]
 
     #[test]
     fn an_intent_that_passes_makes_no_shortage(

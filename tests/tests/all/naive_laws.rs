@@ -6,7 +6,8 @@ use lotline_domain::command::Command;
 use lotline_domain::time::Instant;
 use lotline_testkit::generate::{Knobs, Plant, plants, plants_with};
 use lotline_testkit::naive::{Balance, Bounds, Discrepancy, Flow, Naive, Node, Number, Settled, Tier, number};
-use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq};
+use lotline_testkit::property::cases;
+use proptest::prelude::{any, prop_assert, prop_assert_eq};
 use proptest::proptest;
 
 fn settled(plant: &Plant) -> Settled {
@@ -35,7 +36,7 @@ fn middle(plant: &Plant) -> Instant {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, max_shrink_iters: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(150, 4_000))]
 
     #[test]
     fn order_of_arrival_does_not_matter(plant in plants(), seed in any::<u64>()) {

@@ -3,8 +3,9 @@
 use lotline_domain::command::Mode;
 use lotline_domain::fact::Fact;
 use lotline_domain::id::{BatchRef, SourceId};
+use lotline_testkit::property::cases;
 use lotline_wire::command::{CommandError, Defaults, parse_command, parse_command_with, print_command};
-use proptest::prelude::{ProptestConfig, prop_assert_eq, proptest};
+use proptest::prelude::{prop_assert_eq, proptest};
 
 use crate::wire_any;
 
@@ -20,7 +21,7 @@ fn received(quantity: &str) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(cases(512, 20_000))]
 
     #[test]
     fn a_printed_command_reads_back_as_itself(command in wire_any::readable_command()) {

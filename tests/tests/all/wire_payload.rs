@@ -2,12 +2,13 @@
 
 use lotline_domain::command::{Body, Command};
 use lotline_domain::fact::Fact;
+use lotline_testkit::property::cases;
 use lotline_wire::command::{parse_command, print_command};
 use lotline_wire::content::{ContentHash, content_hash};
 use lotline_wire::key::{self, keys_of};
 use lotline_wire::payload::{DecodeError, Field, Origin, StoredOrigin, decode, encode};
 use lotline_wire::seal::{KeyId, NoKeys, OpenError, Opened, SealedValue, Sealer};
-use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
+use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
 use crate::wire_any::{self, MemoryKeys};
 
@@ -30,7 +31,7 @@ fn body(line: &str) -> Body {
 const HELD: &str = r#"{"type":"held","id":"E9","hold":"H1","batch":{"item":"milk","code":"M1"},"reason":"Ms Jane Roe found glass","source":"qa","occurred_at":"2026-03-01T08:00:00+01:00"}"#;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(cases(512, 20_000))]
 
     #[test]
     fn what_is_stored_reads_back_whole(body in wire_any::body(), original in proptest::option::of(any::<Vec<u8>>())) {
