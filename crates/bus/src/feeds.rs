@@ -17,12 +17,14 @@ use tokio::task::JoinHandle;
 use crate::connect::Bus;
 use crate::denied::{Act, names};
 use crate::error::Trouble;
-use crate::seam::{Acknowledgement, Failed, Publish, Retention, Said, StreamConfig, header};
+use crate::seam::{Acknowledgement, Failed, Publish, Retention, Said, Stored, StreamConfig, header};
 
 /// So many messages may wait for their acknowledgement.
 const WINDOW: usize = 64;
 /// So many values may wait until those before them are written.
 const UNWRITTEN_MAX: usize = 4_096;
+/// So many parts of a bucket are read at a time.
+const READERS: u64 = 16;
 /// So many revisions of keys are remembered.
 const REVISIONS_MAX: usize = 200_000;
 
@@ -79,6 +81,18 @@ pub struct Change {
     pub value: Option<Vec<u8>>,
 }
 
+/// What a bucket has under a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Value {
+    /// The commit that it is as of.
+    pub commit: CommitNumber,
+    /// The value; `None` where nothing is there any more.
+    pub value: Option<Vec<u8>>,
+}
+
+/// Values by key; `None` is to be taken away.
+pub type Wanted = BTreeMap<String, Option<Vec<u8>>>;
+
 /// Why a step was not told. Look at the tail again, and go on from there.
 #[derive(Debug, thiserror::Error)]
 pub enum FeedError {
@@ -104,6 +118,8 @@ pub struct Feed {
     is_linked: bool,
     values: Values,
     unwritten: Unwritten,
+    /// At which connection the bucket's values were read, if all that was written since is known to be there.
+    read_at: Option<u64>,
 }
 
 /// Values that are told and not being written yet: of each key the last one.
@@ -115,9 +131,9 @@ struct Unwritten {
 }
 
 impl Unwritten {
-    fn add(&mut self, step: Step, changes: Vec<Change>, sequence: u64) {
+    fn add(&mut self, step: Step, values: impl IntoIterator<Item = (String, Option<Vec<u8>>)>, sequence: u64) {
         let commit = step.commit;
-        self.values.extend(changes.into_iter().map(|change| (change.key, (commit, change.value))));
+        self.values.extend(values.into_iter().map(|(key, value)| (key, (commit, value))));
         self.step = Some((step, sequence));
     }
 }
@@ -151,7 +167,18 @@ impl Bus {
         let values =
             Bucket { bus: self.clone(), ledger: ledger.clone(), name: bucket.clone(), revisions: HashMap::new() };
         let (values, unwritten) = (Values::Resting(values), Unwritten::default());
-        let feed = Feed { bus: self.clone(), ledger, name, stream, bucket, last, is_linked: false, values, unwritten };
+        let feed = Feed {
+            bus: self.clone(),
+            ledger,
+            name,
+            stream,
+            bucket,
+            last,
+            is_linked: false,
+            values,
+            unwritten,
+            read_at: None,
+        };
         let work = feed.need();
         self.block_on(self.unless_denied("make the feed", feed.concerns(), work))?;
         Ok(feed)
@@ -249,6 +276,34 @@ impl Feed {
         Ok(found.and_then(|(_, _, body)| lotline_wire::feed::read_as_of(&body)))
     }
 
+    /// The sequence of the last change that is known here.
+    pub fn sequence(&self) -> u64 {
+        self.last.0
+    }
+
+    /// What the bucket has, by key, without its mark.
+    ///
+    /// # Errors
+    /// When the server does not tell.
+    pub fn values(&mut self) -> Result<BTreeMap<String, Value>, Trouble> {
+        let (bus, concerns) = (self.bus.clone(), self.concerns());
+        let connection = *bus.server().connected().borrow();
+        let work = async {
+            // What is not written is seen here.
+            let _ = self.settle().await;
+            self.bucket().all().await
+        };
+        let all = bus.block_on(bus.unless_denied("read the values of a bucket", concerns, work))?;
+        self.read_at = Some(connection);
+        Ok(all)
+    }
+
+    /// Whether the bucket's values were read on this connection, and nothing went wrong since. On another one the server
+    /// may be one that has lost some.
+    pub fn is_read(&self) -> bool {
+        self.read_at == Some(*self.bus.server().connected().borrow())
+    }
+
     /// Tells a step, without its first `told` changes, which are in the stream already; the bucket is brought up to it
     /// while this goes on, as [`settled`](Self::settled) tells.
     ///
@@ -258,7 +313,7 @@ impl Feed {
         let (bus, concerns) = (self.bus.clone(), self.concerns());
         let work = async {
             self.publish(&step, &changes, told).await?;
-            self.unwritten.add(step, changes, self.last.0);
+            self.unwritten.add(step, changes.into_iter().map(|change| (change.key, change.value)), self.last.0);
             match &self.values {
                 // What is told meanwhile is written at once when this is done, each value once.
                 Values::Written(writing) if !writing.is_finished() && self.unwritten.values.len() < UNWRITTEN_MAX => {
@@ -323,7 +378,19 @@ impl Feed {
     async fn settle(&mut self) -> Result<(), FeedError> {
         self.written().await?;
         let unwritten = std::mem::take(&mut self.unwritten);
-        if unwritten.step.is_some() { self.bucket().put(&unwritten).await } else { Ok(()) }
+        if unwritten.step.is_none() {
+            return Ok(());
+        }
+        let put = self.bucket().put(&unwritten).await;
+        self.or_unread(put)
+    }
+
+    /// What the bucket has is not known when something went wrong.
+    fn or_unread(&mut self, written: Result<(), FeedError>) -> Result<(), FeedError> {
+        if written.is_err() {
+            self.read_at = None;
+        }
+        written
     }
 
     /// Waits until what is being written is. Where it is not, what is behind it is left, too: where the bucket is has to
@@ -344,7 +411,7 @@ impl Feed {
                 if written.is_err() {
                     self.unwritten = Unwritten::default();
                 }
-                written
+                self.or_unread(written)
             }
             other => {
                 self.values = other;
@@ -363,19 +430,23 @@ impl Feed {
     }
 
     /// Brings the bucket up to a step that is in the stream whole, and ends there with a sequence; another step may have
-    /// begun behind it.
+    /// begun behind it. What is there of this commit or a later one stays, but for a mark that is known to be unfit.
     ///
     /// # Errors
     /// [`FeedError`]: some of it may be there.
-    pub fn keep(&mut self, step: Step, changes: Vec<Change>, sequence: u64) -> Result<(), FeedError> {
+    pub fn keep(&mut self, step: Step, values: Wanted, sequence: u64, unfit: Option<&AsOf>) -> Result<(), FeedError> {
         let (bus, concerns) = (self.bus.clone(), self.concerns());
         let work = async {
             let _ = self.settle().await;
             let mut unwritten = Unwritten::default();
-            unwritten.add(step, changes, sequence);
+            unwritten.add(step, values, sequence);
+            if let Some(unfit) = unfit {
+                self.bucket().take_mark_back(&unwritten, unfit).await?;
+            }
             self.bucket().put(&unwritten).await
         };
-        bus.block_on(bus.unless_denied("keep current values", concerns, work))
+        let kept = bus.block_on(bus.unless_denied("keep current values", concerns, work));
+        self.or_unread(kept)
     }
 
     async fn publish(&mut self, step: &Step, changes: &[Change], told: usize) -> Result<(), FeedError> {
@@ -426,6 +497,59 @@ impl Drop for Feed {
 }
 
 impl Bucket {
+    /// All that it has, without its mark. Who changes it meanwhile is seen or not.
+    async fn all(&self) -> Result<BTreeMap<String, Value>, Trouble> {
+        let (doing, stream) = ("read the values of a bucket", format!("KV_{}", self.name));
+        let info = self.bus.server().stream(&stream).await.map_err(|error| error.trouble(doing))?;
+        let (first, end) = (info.state.first_sequence.max(1), info.state.last_sequence + 1);
+        let length = end.saturating_sub(first).div_ceil(READERS).max(1);
+        let parts = (first..end).step_by(usize::try_from(length).unwrap_or(usize::MAX));
+        let parts = parts.map(|from| self.between(&stream, from, end.min(from + length)));
+        let found = futures_util::future::try_join_all(parts).await.map_err(|error| error.trouble(doing))?;
+        // In their order: what has changed while it was read may be among them twice.
+        let mut all: BTreeMap<String, Value> = found.into_iter().flatten().collect();
+        all.remove(channel::AS_OF_KEY);
+        Ok(all)
+    }
+
+    async fn between(&self, stream: &str, mut from: u64, end: u64) -> Result<Vec<(String, Value)>, Failed> {
+        let (all, prefix) = (self.subject(">"), self.subject(""));
+        let mut found = Vec::new();
+        while from < end {
+            let message = match self.bus.server().next_message(stream, from, &all).await {
+                Ok(message) if message.sequence < end => message,
+                Ok(_) => break,
+                Err(error) if error.said == Said::NoMessage => break,
+                Err(error) => return Err(error),
+            };
+            from = message.sequence + 1;
+            if let Some(key) = message.subject.strip_prefix(&prefix) {
+                found.push((key.to_owned(), value_of(&message)));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Replaces the mark, if it still is one that tells of changes that are not there.
+    async fn take_mark_back(&mut self, unwritten: &Unwritten, unfit: &AsOf) -> Result<(), FeedError> {
+        let Some((step, sequence)) = &unwritten.step else { return Ok(()) };
+        let Some((revision, _, body)) = self.value(channel::AS_OF_KEY).await? else { return Ok(()) };
+        if lotline_wire::feed::read_as_of(&body).as_ref() != Some(unfit) {
+            return Ok(());
+        }
+        let as_of = self.mark(step, *sequence);
+        let message = value_message(&self.name, step.commit, Some(&as_of), revision);
+        let sent = self.bus.server().publish(self.subject(channel::AS_OF_KEY), message).await.map_err(sorted)?;
+        let ack = sent.await.map_err(sorted)?;
+        self.revisions.insert(channel::AS_OF_KEY.to_owned(), ack.sequence);
+        Ok(())
+    }
+
+    fn mark(&self, step: &Step, sequence: u64) -> Vec<u8> {
+        let (ledger, commit_hash) = (self.ledger.clone(), step.hash.clone());
+        lotline_wire::feed::print_as_of(&AsOf { ledger, commit: step.commit.get(), commit_hash, sequence })
+    }
+
     /// Writes values, and then that the bucket is up to their last step.
     async fn put(&mut self, unwritten: &Unwritten) -> Result<(), FeedError> {
         let Some((step, sequence)) = &unwritten.step else { return Ok(()) };
@@ -453,9 +577,7 @@ impl Bucket {
                 }
             }
         }
-        let (ledger, commit_hash) = (self.ledger.clone(), step.hash.clone());
-        let as_of = AsOf { ledger, commit: step.commit.get(), commit_hash, sequence: *sequence };
-        let as_of = lotline_wire::feed::print_as_of(&as_of);
+        let as_of = self.mark(step, *sequence);
         // Whoever wrote it last knows its revision, and needs no look at it.
         if let Some(expected) = self.revisions.get(channel::AS_OF_KEY).copied() {
             let message = value_message(&self.name, step.commit, Some(&as_of), expected);
@@ -504,14 +626,21 @@ impl Bucket {
     async fn value(&self, key: &str) -> Result<Option<(u64, CommitNumber, Vec<u8>)>, Trouble> {
         let doing = "read a value of a bucket";
         match self.bus.server().last_message(&format!("KV_{}", self.name), &self.subject(key)).await {
-            Ok(message) => {
-                let commit = message.headers.value(channel::COMMIT).and_then(|text| text.parse().ok());
-                Ok(Some((message.sequence, CommitNumber::new(commit.unwrap_or(0)), message.body.to_vec())))
-            }
+            Ok(message) => Ok(Some((message.sequence, commit_of(&message), message.body.to_vec()))),
             Err(error) if error.said == Said::NoMessage => Ok(None),
             Err(error) => Err(error.trouble(doing)),
         }
     }
+}
+
+fn commit_of(message: &Stored) -> CommitNumber {
+    let commit = message.headers.value(channel::COMMIT).and_then(|text| text.parse().ok());
+    CommitNumber::new(commit.unwrap_or(0))
+}
+
+fn value_of(message: &Stored) -> Value {
+    let is_there = message.headers.value(header::BUCKET_OPERATION).is_none();
+    Value { commit: commit_of(message), value: is_there.then(|| message.body.to_vec()) }
 }
 
 /// The name of the stream keeps the value out of others: who may read it can have it delivered to any subject.

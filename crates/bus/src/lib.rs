@@ -45,7 +45,7 @@ pub use connect::{Bus, BusOptions, ConnectError};
 pub use credentials::FileError;
 pub use denied::{Act, Denied};
 pub use error::{BoxError, Trouble};
-pub use feeds::{Change, Feed, FeedError, Step, Tail};
+pub use feeds::{Change, Feed, FeedError, Step, Tail, Value, Wanted};
 pub use intake::{Answer, Incoming, IntakeError, IntakeOptions, MESSAGE_MAX, Means, Reply, TakenIn, Taker};
 pub use letters::{Letter, Settled};
 pub use model::{Cursor, Model};

@@ -38,9 +38,18 @@ pub trait Model: Send {
     /// When it cannot; then nothing of it was applied.
     fn apply(&mut self, commit: &Self::Prepared) -> Result<(), Self::Error>;
 
-    /// Saves what was applied, with the cursor, all or nothing.
+    /// Saves what was applied, with the cursor, all or nothing. It may be under way still when this returns, and then
+    /// goes on while further commits are applied.
     ///
     /// # Errors
-    /// When it cannot; what was saved before is whole.
+    /// When it, or the save before it, cannot; what was saved before is whole.
     fn save(&mut self) -> Result<(), Self::Error>;
+
+    /// Waits for what is under way.
+    ///
+    /// # Errors
+    /// When it could not be saved; what was saved before is whole.
+    fn saved(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
 }

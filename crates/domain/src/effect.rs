@@ -277,9 +277,25 @@ impl Event {
             Fact::Corrected { correction: Correction::Supersede { fact, .. }, .. } => fact.as_ref(),
             fact => fact,
         };
-        let mut legs = Legs { event: &self.id, next: 0, effects: Vec::new() };
+        let mut legs = Legs { event: &self.id, next: 0, effects: Vec::with_capacity(expected(fact)) };
         legs.fact(fact);
         legs.effects
+    }
+}
+
+/// About how many effects a fact has: an effect is large, and a list that grows would reserve several.
+fn expected(fact: &Fact) -> usize {
+    match fact {
+        Fact::Produced(report) => report.inputs.len() + report.outputs.len() + 1,
+        Fact::Shipped { lines, containers, .. } => lines.len() + containers.len() + 1,
+        Fact::Received { lines, containers, .. }
+        | Fact::Packed { lines, containers, .. }
+        | Fact::Unpacked { lines, containers, .. }
+        | Fact::Delivered { lines, containers, .. }
+        | Fact::Returned { lines, containers, .. }
+        | Fact::Seen { lines, containers, .. } => lines.len() + containers.len(),
+        Fact::Moved { lines, .. } | Fact::Disposed { lines, .. } | Fact::VesselFilled { lines, .. } => lines.len(),
+        _ => 1,
     }
 }
 

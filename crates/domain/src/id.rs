@@ -1,8 +1,8 @@
 //! Names of things: parsed once at the edge, compared by value ever after.
 
 use std::fmt;
-use std::sync::Arc;
 
+use smol_str::SmolStr;
 use thiserror::Error;
 
 /// The longest name, in bytes of UTF-8.
@@ -55,7 +55,7 @@ macro_rules! names {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Arc<str>);
+        pub struct $name(SmolStr);
 
         impl $name {
             /// Parses a name: not empty, no control characters, not padded, at most [`NAME_MAX`] bytes.

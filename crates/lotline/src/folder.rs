@@ -179,13 +179,21 @@ pub struct Decoded {
 /// # Errors
 /// Where an event cannot be read: a newer program wrote it.
 pub fn decode(frame: &Frame) -> Result<Decoded, Failure> {
+    decode_hashed(frame, frame.hash())
+}
+
+/// The same for who knows the commit's hash already.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_hashed(frame: &Frame, hash: lotline_ledger::CommitHash) -> Result<Decoded, Failure> {
     let header = frame.header();
     let commit = CommitNo(header.number.get());
     let recorded_at = RecordedAt(Instant(header.recorded_at.get()));
     let meta = CommitMeta {
         number: commit,
         prev_hash: CommitHash(*header.previous.as_bytes()),
-        hash: CommitHash(*frame.hash().as_bytes()),
+        hash: CommitHash(*hash.as_bytes()),
         recorded_at,
     };
     let events = frame.events().map(|event| {

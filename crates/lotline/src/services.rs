@@ -14,6 +14,7 @@ mod timed;
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use lotline_bus::{
@@ -253,9 +254,12 @@ fn words(relayed: &Relayed) -> String {
 }
 
 /// A read model that is fed from a stream, while it is asked and its changes are told.
-struct Fed<'m> {
-    live: &'m Live,
-    board: &'m Board,
+struct Fed<'s, 'e> {
+    live: &'s Live,
+    board: &'s Board,
+    scope: &'s Scope<'s, 'e>,
+    /// A save that is under way.
+    saving: Option<ScopedJoinHandle<'s, Result<(), Failure>>>,
 }
 
 /// What is under a lock is whole whatever thread has ended.
@@ -263,7 +267,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Model for Fed<'_> {
+impl Model for Fed<'_, '_> {
     type Error = Failure;
     type Prepared = Decoded;
 
@@ -276,8 +280,8 @@ impl Model for Fed<'_> {
         }
     }
 
-    fn prepare(frame: Frame, _: CommitHash) -> Result<Decoded, Failure> {
-        folder::decode(&frame)
+    fn prepare(frame: Frame, hash: CommitHash) -> Result<Decoded, Failure> {
+        folder::decode_hashed(&frame, hash)
     }
 
     fn apply(&mut self, commit: &Decoded) -> Result<(), Failure> {
@@ -288,8 +292,16 @@ impl Model for Fed<'_> {
         Ok(())
     }
 
+    /// Beside what is applied next.
     fn save(&mut self) -> Result<(), Failure> {
-        self.live.save()
+        self.saved()?;
+        let live = self.live;
+        self.saving = Some(self.scope.spawn(move || live.save()));
+        Ok(())
+    }
+
+    fn saved(&mut self) -> Result<(), Failure> {
+        self.saving.take().map_or(Ok(()), |saving| saving.join().expect("a save does not panic"))
     }
 }
 
@@ -357,7 +369,7 @@ pub fn projector(asked: &args::Projector) -> Result<Exit, Failure> {
             let (bus, live, over) = (&bus, &lives[0], &over);
             scope.spawn(move || snapshots::keep_on(bus, ledger, live, every, over));
         }
-        let mut fed = Fed { live: &lives[0], board: &board };
+        let mut fed = Fed { live: &lives[0], board: &board, scope, saving: None };
         let projected = loop {
             let projected = bus.project(&mut fed, &options, &stop);
             match &projected {

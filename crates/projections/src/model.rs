@@ -5,7 +5,7 @@ mod save;
 
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lotline_domain::book::{Book, Bounds, Touched};
 use lotline_domain::command::Recorded;
@@ -16,9 +16,10 @@ use thiserror::Error;
 
 use crate::changes::{Changed, Changes};
 use crate::cursor::{CommitHash, CommitMeta, Cursor, LedgerId};
+use crate::pages::{Column, CursorForm};
 use crate::question::Question;
 use crate::settlements::Settlements;
-use crate::store::{Doubt, OpenError, SaveError, Store};
+use crate::store::{Doubt, NewPage, OpenError, SaveError, Store};
 
 /// Which read model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -138,10 +139,12 @@ pub struct ReadModel {
     changes: Changes,
     settlements: Settlements,
     master: Mutex<KeptMaster>,
-    store: Option<Store>,
+    store: Option<SharedStore>,
     doubt: Option<Doubt>,
-    unsaved_commits: u64,
-    unsaved_events: u64,
+    /// How many commits and events were applied since it was opened,
+    applied: Applied,
+    /// and how many of these its pages have.
+    saved: Applied,
     /// What the last commits touched that were applied since it was opened, in order.
     recent: VecDeque<(CommitNo, Touched)>,
 }
@@ -164,8 +167,8 @@ impl ReadModel {
             master: Mutex::default(),
             store: None,
             doubt: None,
-            unsaved_commits: 0,
-            unsaved_events: 0,
+            applied: Applied::default(),
+            saved: Applied::default(),
             recent: VecDeque::new(),
         }
     }
@@ -203,9 +206,9 @@ impl ReadModel {
         let bloated = store.is_bloated();
         if bloated {
             store.clear()?;
-            model.unsaved_commits = model.cursor.number.0;
+            model.applied.commits = model.cursor.number.0;
         }
-        model.store = Some(store);
+        model.store = Some(Arc::new(Mutex::new(store)));
         if bloated {
             // Should this fail, all of it is still unsaved, and the next save reports why it cannot.
             let _ = model.save();
@@ -237,9 +240,9 @@ impl ReadModel {
     /// # Errors
     /// [`OpenError`] when the folder cannot be cleared.
     pub fn begin_anew(&mut self) -> Result<(), OpenError> {
-        let mut store = self.store.take();
-        if let Some(store) = &mut store {
-            store.clear()?;
+        let store = self.store.take();
+        if let Some(store) = &store {
+            lock(store).clear()?;
         }
         *self = Self { store, ..Self::in_memory(self.kind, self.cursor.ledger) };
         Ok(())
@@ -298,8 +301,8 @@ impl ReadModel {
         self.recent.push_back((commit.number, touched));
         self.recorded.push(commit.recorded_at.0.0);
         self.cursor = Cursor { ledger: self.cursor.ledger, number: commit.number, hash: commit.hash };
-        self.unsaved_commits += 1;
-        self.unsaved_events += events as u64;
+        self.applied.commits += 1;
+        self.applied.events += events as u64;
     }
 
     /// Writes new pages and the cursor, all or nothing, and flushes them. Does nothing for a model that is
@@ -308,22 +311,36 @@ impl ReadModel {
     /// # Errors
     /// [`SaveError`] when they could not be written; the model in memory is whole.
     pub fn save(&mut self) -> Result<(), SaveError> {
-        if self.unsaved_commits == 0 {
-            return Ok(());
+        if let Some(saving) = self.begin_save()? {
+            let saved = saving.write()?;
+            self.saved(saved);
         }
-        let Some(mut store) = self.store.take() else { return Ok(()) };
-        let saved = save::save(self, &mut store);
-        self.store = Some(store);
-        saved?;
-        self.unsaved_commits = 0;
-        self.unsaved_events = 0;
         Ok(())
     }
 
-    /// What its store holds; `None` for a model that is kept nowhere.
-    pub(crate) fn saved_entries(&mut self) -> Option<Result<Vec<(sled::IVec, sled::IVec)>, SaveError>> {
-        let store = self.store.as_mut()?;
-        Some(store.entries().map_err(|source| store.failed(source)))
+    /// The first part of [`ReadModel::save`]: what has to be written, which takes the disk's time and needs the model no
+    /// more. [`ReadModel::saved`] is the last. One save at a time: this waits for one that is being written.
+    ///
+    /// # Errors
+    /// [`SaveError::Row`] when a row fits into no page.
+    pub fn begin_save(&mut self) -> Result<Option<Saving>, SaveError> {
+        if self.unsaved_commits() == 0 {
+            return Ok(None);
+        }
+        let Some(store) = self.store.clone() else { return Ok(None) };
+        let pages = save::pages(self, &lock(&store))?;
+        Ok(Some(Saving { cursor: save::cursor_of(self), pages, store, applied: self.applied }))
+    }
+
+    /// Takes note of what was written.
+    pub fn saved(&mut self, saved: Saved) {
+        self.changes.forget_before(saved.changes);
+        self.saved = saved.applied;
+    }
+
+    /// Its pages; `None` for a model that is kept nowhere.
+    pub fn kept(&self) -> Option<Kept> {
+        self.store.clone().map(Kept)
     }
 
     /// Saves when a checkpoint is due; true when it did.
@@ -331,7 +348,8 @@ impl ReadModel {
     /// # Errors
     /// As [`ReadModel::save`].
     pub fn save_when_due(&mut self, checkpoints: Checkpoints) -> Result<bool, SaveError> {
-        let due = self.unsaved_commits >= checkpoints.commits || self.unsaved_events >= checkpoints.events;
+        let unsaved_events = self.applied.events - self.saved.events;
+        let due = self.unsaved_commits() >= checkpoints.commits || unsaved_events >= checkpoints.events;
         if due {
             self.save()?;
         }
@@ -355,7 +373,7 @@ impl ReadModel {
 
     /// How many commits a restart would have to apply again.
     pub fn unsaved_commits(&self) -> u64 {
-        self.unsaved_commits
+        self.applied.commits - self.saved.commits
     }
 
     /// Its rows.
@@ -422,6 +440,65 @@ impl ReadModel {
                 slot.insert((at, MasterData::at(&self.book, at))).1.clone()
             }
         }
+    }
+}
+
+/// Shared with who writes to it while the model goes on.
+type SharedStore = Arc<Mutex<Store>>;
+
+/// A store that somebody left in the midst of a write is doubted by its own seals when it is read.
+fn lock(store: &Mutex<Store>) -> MutexGuard<'_, Store> {
+    store.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How much was applied.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Applied {
+    commits: u64,
+    events: u64,
+}
+
+/// What a save has to write.
+#[derive(Debug)]
+pub struct Saving {
+    cursor: CursorForm,
+    pages: Vec<NewPage>,
+    store: SharedStore,
+    applied: Applied,
+}
+
+impl Saving {
+    /// The last commit that it saves.
+    pub fn commit(&self) -> CommitNo {
+        CommitNo(self.cursor.number)
+    }
+
+    /// Writes the pages and the cursor, all or nothing, and flushes them.
+    ///
+    /// # Errors
+    /// [`SaveError`] when they could not be written; the next save writes all pages.
+    pub fn write(self) -> Result<Saved, SaveError> {
+        let mut store = lock(&self.store);
+        store.write(self.cursor, self.pages)?;
+        Ok(Saved { applied: self.applied, changes: store.next_page(Column::Changes).1 })
+    }
+}
+
+/// What was written.
+#[derive(Debug)]
+pub struct Saved {
+    applied: Applied,
+    /// The first row of changes that is in no closed page.
+    changes: u64,
+}
+
+/// The pages of a read model as they were saved last. They are read without it.
+#[derive(Debug, Clone)]
+pub struct Kept(SharedStore);
+
+impl Kept {
+    pub(crate) fn entries(&self) -> Result<Vec<(sled::IVec, sled::IVec)>, SaveError> {
+        lock(&self.0).entries()
     }
 }
 

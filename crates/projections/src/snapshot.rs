@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
-use crate::cursor::{Cursor, LedgerId};
-use crate::model::{ReadModel, ReadModelKind};
+use lotline_domain::time::CommitNo;
+
+use crate::cursor::{CommitHash, Cursor, LedgerId};
+use crate::model::{Kept, ReadModel, ReadModelKind};
 use crate::pages;
-use crate::store::{OpenError, SaveError, Store};
+use crate::store::{OpenError, SaveError, Store, read_cursor};
 
 /// A part has about so many bytes: a page more at most.
 const PART_BYTES: usize = 256 << 10;
@@ -37,20 +39,21 @@ pub enum BeginError {
     Open(#[from] OpenError),
 }
 
-impl ReadModel {
-    /// Saves it, and gives what was saved; `None` for a model that is kept nowhere, or has no commit yet.
+impl Kept {
+    /// What was saved last; `None` where nothing was yet. A save that is being written is waited for.
     ///
     /// # Errors
-    /// [`SaveError`] when the pages cannot be written or read.
-    pub fn snapshot(&mut self) -> Result<Option<Snapshot>, SaveError> {
-        self.save()?;
-        let cursor = self.cursor();
-        let Some(entries) = self.saved_entries().filter(|_| cursor.number.0 > 0) else { return Ok(None) };
+    /// [`SaveError`] when the pages cannot be read.
+    pub fn snapshot(&self) -> Result<Option<Snapshot>, SaveError> {
+        let entries = self.entries()?;
+        let Some(cursor) = entries.first().and_then(|(_, stored)| read_cursor(stored).ok()) else { return Ok(None) };
+        let cursor =
+            Cursor { ledger: LedgerId(cursor.ledger), number: CommitNo(cursor.number), hash: CommitHash(cursor.hash) };
         let (mut parts, mut part, mut bytes) = (Vec::new(), Vec::new(), 0);
         let mut cut = |part: &mut Vec<(Vec<u8>, Vec<u8>)>| {
             parts.push(pages::encode(&std::mem::take(part)).expect("a part is far below the limit"));
         };
-        for (key, value) in entries? {
+        for (key, value) in entries {
             bytes += key.len() + value.len();
             part.push((key.to_vec(), value.to_vec()));
             if bytes >= PART_BYTES {
@@ -63,7 +66,9 @@ impl ReadModel {
         }
         Ok(Some(Snapshot { cursor, parts }))
     }
+}
 
+impl ReadModel {
     /// Begins a read model in a folder with a snapshot. Pages that the folder has are thrown away. Where the snapshot's are
     /// unfit the model begins at commit 0, and [`ReadModel::doubt`] tells why.
     ///

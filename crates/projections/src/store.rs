@@ -372,15 +372,20 @@ impl Store {
         }
     }
 
-    /// All that it holds: cursor and pages, those that the cursor does not count yet among them.
-    pub(crate) fn entries(&mut self) -> Result<Vec<(sled::IVec, sled::IVec)>, sled::Error> {
-        if self.db.is_none() {
-            self.db = Some(self.config().open()?);
-        }
-        let entries = self.db.as_ref().expect("opened above").iter().collect();
+    /// All that it holds, its cursor first: pages that the cursor does not count yet are among them. Nothing for a store
+    /// that was never written to.
+    pub(crate) fn entries(&mut self) -> Result<Vec<(sled::IVec, sled::IVec)>, SaveError> {
+        let entries = self.try_entries().map_err(|source| SaveError::Store { folder: self.pages_folder(), source });
         // What was read stays in memory otherwise.
         self.close();
         entries
+    }
+
+    fn try_entries(&mut self) -> Result<Vec<(sled::IVec, sled::IVec)>, sled::Error> {
+        if self.db.is_none() {
+            self.db = Some(self.config().open()?);
+        }
+        self.db.as_ref().expect("opened above").iter().collect()
     }
 
     /// Fills an empty store with the entries of another one, the cursor last: before it nothing counts.
@@ -413,27 +418,21 @@ impl Store {
         }
     }
 
-    /// Writes pages as `pages` makes them, then what grew and the cursor, all or nothing. The counts and
-    /// seals of the cursor are filled in.
-    pub(crate) fn write(
-        &mut self,
-        cursor: CursorForm,
-        pages: impl FnOnce(&Self, &mut Writing<'_>) -> Result<(), SaveError>,
-    ) -> Result<(), SaveError> {
-        let written = self.try_write(cursor, pages);
-        if written.is_err() {
-            self.clear().map_err(SaveError::Open)?;
+    /// Writes pages, then what grew and the cursor, all or nothing. The counts and seals of the cursor are filled in.
+    pub(crate) fn write(&mut self, cursor: CursorForm, pages: Vec<NewPage>) -> Result<(), SaveError> {
+        match self.try_write(cursor, pages) {
+            Ok(()) => Ok(()),
+            Err(source) => {
+                let failed = SaveError::Store { folder: self.pages_folder(), source };
+                self.clear().map_err(SaveError::Open)?;
+                Err(failed)
+            }
         }
-        written
     }
 
-    fn try_write(
-        &mut self,
-        cursor: CursorForm,
-        pages: impl FnOnce(&Self, &mut Writing<'_>) -> Result<(), SaveError>,
-    ) -> Result<(), SaveError> {
+    fn try_write(&mut self, cursor: CursorForm, pages: Vec<NewPage>) -> Result<(), sled::Error> {
         if self.db.is_none() {
-            self.db = Some(self.config().open().map_err(|source| self.failed(source))?);
+            self.db = Some(self.config().open()?);
         }
         let db = self.db.as_ref().expect("opened above");
         let mut writing = Writing {
@@ -444,20 +443,14 @@ impl Store {
             given: 0,
             last: sled::Batch::default(),
         };
-        pages(self, &mut writing)?;
+        pages.into_iter().try_for_each(|page| writing.page(page))?;
         let given = writing.given;
-        let heads = writing.finish(cursor).map_err(|source| self.failed(source))?;
-        self.heads = heads;
+        self.heads = writing.finish(cursor)?;
         self.given += given;
         if self.given > CLOSED_AFTER {
             self.close();
         }
         Ok(())
-    }
-
-    /// What a failing store means for who saves.
-    pub(crate) fn failed(&self, source: sled::Error) -> SaveError {
-        SaveError::Store { folder: self.pages_folder(), source }
     }
 
     /// True when sled's files have grown far beyond the pages in them: then they are better written anew.
@@ -469,7 +462,7 @@ impl Store {
 }
 
 /// A save under way.
-pub(crate) struct Writing<'d> {
+struct Writing<'d> {
     db: &'d sled::Db,
     heads: Vec<Vec<PageHead>>,
     ahead: sled::Batch,
@@ -481,7 +474,7 @@ pub(crate) struct Writing<'d> {
 impl Writing<'_> {
     /// Takes the next page of a column. New full pages are written at once: the cursor does not count them
     /// yet. What replaces an open page, or is one, waits for the cursor.
-    pub(crate) fn page(&mut self, page: NewPage) -> Result<(), sled::Error> {
+    fn page(&mut self, page: NewPage) -> Result<(), sled::Error> {
         let key = page.column.key(page.number);
         let sealed = pages::seal(&key, &page.content);
         let (seal, _) = pages::claims(&sealed).expect("a sealed page begins with its seal");
@@ -555,7 +548,7 @@ fn write_cursor(cursor: &CursorForm) -> Vec<u8> {
     stored
 }
 
-fn read_cursor(stored: &[u8]) -> Result<CursorForm, Doubt> {
+pub(crate) fn read_cursor(stored: &[u8]) -> Result<CursorForm, Doubt> {
     let damaged = |error: &PageError| Doubt::DamagedCursor(error.to_string());
     let (version, sealed) = stored.split_first_chunk::<4>().ok_or_else(|| damaged(&PageError::Short))?;
     let found = u32::from_be_bytes(*version);

@@ -145,7 +145,8 @@ fn two_feeders_get_into_each_others_way_and_neither_comes_to_harm() {
         assert!(matches!(moved, Err(FeedError::Moved)), "{moved:?}");
 
         // One that is behind brings the bucket nothing that is older than what it has.
-        one.keep(step(0, 1), changes(&["a", "b", "c"], Some(1)), 2).expect("kept");
+        let wanted = changes(&["a", "b", "c"], Some(1)).into_iter().map(|change| (change.key, change.value)).collect();
+        one.keep(step(0, 1), wanted, 2, None).expect("kept");
         has(&bus, "a", 2, "a as of 2");
         has(&bus, "b", 1, "b as of 1");
         has(&bus, "c", 1, "c as of 1");

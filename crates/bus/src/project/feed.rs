@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{ChainBroken, Found, ProjectError, ProjectOptions, Projected, head_of};
 use crate::connect::Bus;
 use crate::error::{BoxError, Trouble};
-use crate::model::{Cursor, Model};
+use crate::model::Model;
 use crate::seam::{Delivered, Read};
 use crate::stop::Stop;
 use crate::stream::{Commits, of_commits};
@@ -170,7 +170,7 @@ impl<'a, M: Model> Feed<'a, M> {
         if let Err(ProjectError::Broken(_) | ProjectError::OtherChain { .. }) = &ended {
             self.bus.counts().chain_errors.one_more();
         }
-        let saved = self.save();
+        let saved = self.save().and_then(|()| self.model.saved().map_err(ProjectError::Save));
         ended?;
         saved?;
         Ok(Projected {
@@ -480,8 +480,6 @@ impl<'a, M: Model> Feed<'a, M> {
     fn save(&mut self) -> Outcome<(), M> {
         if self.unsaved.commits > 0 {
             self.model.save().map_err(ProjectError::Save)?;
-            let Cursor { commit, .. } = self.model.cursor();
-            tracing::info!(commit = commit.get(), commits = self.unsaved.commits, "saved");
             self.unsaved = Unsaved::default();
         }
         Ok(())

@@ -8,15 +8,15 @@ mod rows;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use lotline_bus::{Bus, Change, Feed, FeedError, Step, Trouble};
+use lotline_bus::{Bus, Change, Feed, FeedError, Step, Tail, Trouble, Wanted};
 use lotline_domain::book::{BatchIx, Book, Bounds, Deed, FactIx, PlaceIx, PlaceKind};
 use lotline_domain::time::CommitNo;
 use lotline_ledger::{CommitHash, CommitNumber, LedgerId};
 use lotline_projections::{Cursor, Dependents};
-use lotline_wire::feed::Change as Told;
+use lotline_wire::feed::{AsOf, Change as Told};
 use rustc_hash::FxHashMap;
 
-use self::rows::{Row, Rows, rows_of};
+use self::rows::{Kept, Row, Rows, rows_of};
 use super::live::Live;
 use crate::answer::on_hand::Tree;
 use crate::failure::{Exit, Failure};
@@ -43,11 +43,26 @@ enum At {
 /// What is to be done next, computed and not told yet.
 pub struct Due {
     step: Step,
-    changes: Vec<Change>,
-    told: usize,
-    /// It is in the stream whole up to this sequence, and only the bucket lacks some of it.
-    only_kept: Option<u64>,
-    rows: Found,
+    what: What,
+}
+
+enum What {
+    /// Changes for the stream, without the first ones, which it has already.
+    Told {
+        changes: Vec<Change>,
+        told: usize,
+        rows: Found,
+        /// What was found in the bucket that is to be put right with this step.
+        also: Wanted,
+    },
+    /// The stream has the step whole, up to a sequence: the bucket is not what it says, or its mark is not.
+    Kept {
+        values: Wanted,
+        sequence: u64,
+        unfit: Option<AsOf>,
+        /// No other step has begun behind it.
+        is_all: bool,
+    },
 }
 
 /// Rows by batch; those that are looked at all at once are under [`WHOLE`].
@@ -74,6 +89,9 @@ pub struct Feeder {
     again: Option<Instant>,
     /// The bucket is not up to what was told.
     is_behind: bool,
+    /// Keys whose values are as of later commits than the stream tells of: a server lost the stream's end. What they
+    /// say may not be told again.
+    ahead: BTreeMap<String, CommitNo>,
 }
 
 impl Feeder {
@@ -84,7 +102,8 @@ impl Feeder {
     pub fn open(bus: &Bus, ledger: LedgerId, kind: FeedKind) -> Result<Self, Failure> {
         let feed = bus.feed(ledger, kind.word()).map_err(super::troubled)?;
         let (rows, dependents) = (Found::default(), Dependents::default());
-        Ok(Self { kind, feed, ledger, at: At::Unknown, rows, dependents, tree: None, again: None, is_behind: false })
+        let (at, ahead) = (At::Unknown, BTreeMap::new());
+        Ok(Self { kind, feed, ledger, at, rows, dependents, tree: None, again: None, is_behind: false, ahead })
     }
 
     /// Which feed.
@@ -117,33 +136,38 @@ impl Feeder {
 
     /// The model is borrowed for a while at a time, and never while the server is waited for.
     fn look(&mut self, live: &Live, hash_of: HashOf<'_>, is_last: bool) -> Result<Option<Due>, Trouble> {
+        // Another connection may be to a server that has lost something.
         let (at, begun) = match self.at {
-            At::Commit(at) => (at, None),
-            At::Unknown => match self.feed.tail()? {
-                None => (CommitNo(0), None),
-                // The model was saved earlier; it will come to it.
-                Some(tail) if tail.commit.get() > live.commit() => return Ok(None),
-                Some(tail) => {
-                    let commit = CommitNo(tail.commit.get());
-                    if hash_of(commit).is_some_and(|hash| hash.to_string() != tail.hash) {
+            At::Commit(at) if self.feed.is_read() => (at, None),
+            _ => {
+                self.at = At::Unknown;
+                let tail = self.feed.tail()?;
+                if let Some(tail) = &tail {
+                    if tail.commit.get() > live.commit() {
+                        // The model was saved earlier; it will come to it.
+                        return Ok(None);
+                    }
+                    let hash = hash_of(CommitNo(tail.commit.get()));
+                    if hash.is_some_and(|hash| hash.to_string() != tail.hash) {
                         let why = "it tells of another history of the ledger; copy what is to be kept of it, and delete \
                                    it and its bucket: then it is told anew";
                         return Err(Trouble::Unsuitable { stream: self.feed.stream().to_owned(), why });
                     }
-                    let at = if tail.is_whole() { commit } else { CommitNo(tail.since.get()) };
-                    if let Some(due) = self.unkept(live, at, tail.whole_sequence(), hash_of)? {
-                        return Ok(Some(due));
-                    }
-                    (at, (!tail.is_whole()).then_some(tail))
                 }
-            },
+                let whole = |tail: &Tail| if tail.is_whole() { tail.commit } else { tail.since };
+                let at = CommitNo(tail.as_ref().map_or(0, |tail| whole(tail).get()));
+                self.dependents = Dependents::default();
+                self.rows = self.rows_at(live, at, &self.all(live));
+                self.rows.retain(|_, rows| !rows.is_empty());
+                let sequence = tail.as_ref().map_or(0, Tail::whole_sequence);
+                let begun = tail.filter(|tail| !tail.is_whole());
+                if let Some(due) = self.unkept(at, sequence, begun.is_none(), hash_of)? {
+                    return Ok(Some(due));
+                }
+                self.at = At::Commit(at);
+                (at, begun)
+            }
         };
-        if matches!(self.at, At::Unknown) {
-            self.dependents = Dependents::default();
-            self.rows = self.rows_at(live, at, &self.all(live));
-            self.rows.retain(|_, rows| !rows.is_empty());
-            self.at = At::Commit(at);
-        }
         let Cursor { number: head, hash, .. } = live.read().cursor();
         if at >= head {
             // Nothing is to be told; then the bucket is brought up to what was.
@@ -169,28 +193,66 @@ impl Feeder {
             return Err(Trouble::Unsuitable { stream: self.feed.stream().to_owned(), why });
         }
         let told = begun.map_or(0, |tail| tail.number);
+        let also = self.put_right(&rows, until);
         let step = Step { since: CommitNumber::new(at.0), commit: CommitNumber::new(until.0), hash };
-        Ok(Some(Due { step, changes, told, only_kept: None, rows }))
+        Ok(Some(Due { step, what: What::Told { changes, told, rows, also } }))
     }
 
-    /// What the stream has up to a commit, with which it ends at a sequence, and the bucket has not.
+    /// In what the bucket is not what the rows are, as of a commit with which the stream ends at a sequence.
+    ///
+    /// Its mark alone does not tell: of what came behind it some may have been written, also what is as it was before by
+    /// now; and a server that lost its last writes has lost values, too, that those had replaced.
     fn unkept(
         &mut self,
-        live: &Live,
         told: CommitNo,
         sequence: u64,
+        is_all: bool,
         hash_of: HashOf<'_>,
     ) -> Result<Option<Due>, Trouble> {
-        let kept = CommitNo(self.feed.as_of()?.map_or(0, |as_of| as_of.commit));
-        if kept >= told {
+        let mark = self.feed.as_of()?;
+        let (at, to) = mark.as_ref().map_or((0, 0), |mark| (mark.commit, mark.sequence));
+        // Somebody else tells, too, and keeps what is told.
+        if self.feed.is_read() && self.ahead.is_empty() && at >= told.0 {
             return Ok(None);
         }
-        self.dependents = Dependents::default();
-        let before = self.rows_at(live, kept, &self.all(live));
-        let (changes, rows) = self.step(live, &before, kept, told);
+        let kept = self.feed.values()?;
+        let mut wanted: BTreeMap<&String, &Kept> = self.rows.values().flatten().collect();
+        let mut values = Wanted::new();
+        self.ahead.clear();
+        for (key, found) in kept {
+            let row = wanted.remove(&key).map(|kept| &kept.row);
+            let commit = CommitNo(found.commit.get());
+            if commit > told {
+                self.ahead.insert(key, commit);
+            } else if row.map(|row| timeless(&json(row))) != found.value.as_deref().map(timeless) {
+                values.insert(key, row.map(|row| json(&row.clone().known(told))));
+            }
+        }
+        values.extend(wanted.into_iter().map(|(key, kept)| (key.clone(), Some(json(&kept.row.clone().known(told))))));
+        let is_marked = (at, to) == (told.0, sequence);
+        if values.is_empty() && is_marked {
+            return Ok(None);
+        }
+        let unfit = mark.filter(|_| !is_marked && at >= told.0);
         let hash = hash_of(told).map(|hash| hash.to_string()).unwrap_or_default();
-        let step = Step { since: CommitNumber::new(kept.0), commit: CommitNumber::new(told.0), hash };
-        Ok(Some(Due { step, changes, told: 0, only_kept: Some(sequence), rows }))
+        let step = Step { since: CommitNumber::new(told.0), commit: CommitNumber::new(told.0), hash };
+        Ok(Some(Due { step, what: What::Kept { values, sequence, unfit, is_all } }))
+    }
+
+    /// The rows up to a commit of keys that the bucket had later values of, whether they are told anew or not.
+    fn put_right(&mut self, rows: &Found, until: CommitNo) -> Wanted {
+        let mut wanted = Wanted::new();
+        if self.ahead.is_empty() {
+            return wanted;
+        }
+        let passed: Vec<String> =
+            self.ahead.iter().filter(|(_, at)| **at <= until).map(|(key, _)| key.clone()).collect();
+        let unchanged = self.rows.iter().filter(|(batch, _)| !rows.contains_key(batch)).map(|(_, rows)| rows);
+        for key in passed {
+            let row = rows.values().chain(unchanged.clone()).find_map(|rows| rows.get(&key));
+            wanted.insert(key, row.map(|kept| json(&kept.row.clone().known(until))));
+        }
+        wanted
     }
 
     /// Tells what was due. What goes wrong is found out again at the next look.
@@ -198,19 +260,16 @@ impl Feeder {
     /// # Errors
     /// When the server does not do what it has to.
     pub fn tell(&mut self, due: Due) -> Result<(), Trouble> {
-        let Due { step, changes, told, only_kept, rows } = due;
+        let Due { step, what } = due;
         let commit = CommitNo(step.commit.get());
-        let result = match (changes.is_empty(), only_kept) {
-            (_, Some(sequence)) => self.feed.keep(step, changes, sequence),
-            (true, None) => Ok(()),
-            (false, None) => self.feed.tell(step, changes, told),
-        };
-        match result {
-            Ok(()) if only_kept.is_some() => {
-                self.at = At::Unknown;
-                Ok(())
+        let result = match what {
+            What::Kept { values, sequence, unfit, is_all } => {
+                self.feed.keep(step, values, sequence, unfit.as_ref()).map(|()| {
+                    self.at = if is_all { At::Commit(commit) } else { At::Unknown };
+                })
             }
-            Ok(()) => {
+            What::Told { changes, told, rows, also } => self.tell_step(step, changes, told, also).map(|()| {
+                self.ahead.retain(|_, at| *at > commit);
                 for (batch, rows) in rows {
                     if rows.is_empty() {
                         self.rows.remove(&batch)
@@ -219,10 +278,17 @@ impl Feeder {
                     };
                 }
                 self.at = At::Commit(commit);
-                Ok(())
-            }
-            Err(error) => self.failed(error),
+            }),
+        };
+        result.or_else(|error| self.failed(error))
+    }
+
+    fn tell_step(&mut self, step: Step, changes: Vec<Change>, told: usize, also: Wanted) -> Result<(), FeedError> {
+        if !changes.is_empty() {
+            self.feed.tell(step.clone(), changes, told)?;
         }
+        let sequence = self.feed.sequence();
+        if also.is_empty() { Ok(()) } else { self.feed.keep(step, also, sequence, None) }
     }
 
     /// Where it is has to be found out again.
@@ -323,6 +389,13 @@ impl Feeder {
 
 /// For so many batches a model is borrowed at a time.
 const AT_ONCE: usize = 4_096;
+
+/// A row without the commit that it is as of; what is no row differs from all of them.
+fn timeless(row: &[u8]) -> Option<serde_json::Value> {
+    let mut row: serde_json::Value = serde_json::from_slice(row).ok()?;
+    row.as_object_mut()?.remove("as_known_at");
+    Some(row)
+}
 
 fn json(value: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("it has text keys only")

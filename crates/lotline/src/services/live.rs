@@ -52,13 +52,22 @@ pub struct Live {
     /// Of the last commits, for the feed.
     hashes: Mutex<VecDeque<(u64, CommitHash)>>,
     moved: Arc<Moved>,
+    /// One save at a time.
+    saving: Mutex<()>,
 }
 
 impl Live {
     /// A read model as far as it has come, and whom to tell when it goes on.
     pub fn new(model: ReadModel, moved: Arc<Moved>) -> Self {
         let commit = AtomicU64::new(model.cursor().number.0);
-        Self { kind: model.kind(), model: RwLock::new(model), commit, hashes: Mutex::default(), moved }
+        Self {
+            kind: model.kind(),
+            model: RwLock::new(model),
+            commit,
+            hashes: Mutex::default(),
+            moved,
+            saving: Mutex::default(),
+        }
     }
 
     /// Which read model.
@@ -144,20 +153,31 @@ impl Live {
         self.read().unsaved_commits()
     }
 
-    /// Saves it.
+    /// Saves it. It is asked, and commits are applied, while the pages are being written.
     ///
     /// # Errors
     /// Where it cannot be written.
     pub fn save(&self) -> Result<(), Failure> {
-        Ok(self.write().save()?)
+        let _one = lock(&self.saving);
+        // Taken apart, so that the lock is let go of before the disk is waited for.
+        let saving = self.write().begin_save()?;
+        if let Some(saving) = saving {
+            let commit = saving.commit().0;
+            let saved = saving.write()?;
+            self.write().saved(saved);
+            tracing::info!(commit, "saved");
+        }
+        Ok(())
     }
 
     /// Saves it, and gives what was saved; `None` before its first commit.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// Where it cannot be written or read.
     pub fn snapshot(&self) -> Result<Option<Snapshot>, Failure> {
-        Ok(self.write().snapshot()?)
+        self.save()?;
+        let Some(kept) = self.read().kept() else { return Ok(None) };
+        Ok(kept.snapshot()?)
     }
 
     /// The read model, when nobody asks it any more.

@@ -6,31 +6,28 @@ use lotline_domain::book::{FactIx, FlowIx, NameNo, NameTable};
 use crate::pages::{
     BatchForm, Column, CommitForm, ConflictForm, CursorForm, DeedForm, Draft, FactForm, FlowForm, PlaceForm, RunForm,
 };
-use crate::store::{NewPage, SaveError, Store, Writing};
+use crate::store::{NewPage, SaveError, Store};
 
 use super::ReadModel;
 
-/// Writes what is new to the store.
-pub(super) fn save(model: &mut ReadModel, store: &mut Store) -> Result<(), SaveError> {
+/// The pages that the store has not.
+pub(super) fn pages(model: &mut ReadModel, store: &Store) -> Result<Vec<NewPage>, SaveError> {
     // A save that failed threw the pages away, and with them changes that are no longer in memory: the
     // commits that they tell of count as changed now, which costs settlements but no answer.
     if store.next_page(Column::Changes).1 == 0 {
         model.changes.begin_log();
     }
-    store.write(cursor_of(model), |store, writing| {
-        Column::ALL.into_iter().try_for_each(|column| column_pages(model, store, column, writing))
-    })?;
-    let (_, open) = store.next_page(Column::Changes);
-    model.changes.forget_before(open);
-    Ok(())
+    let mut pages = Vec::new();
+    Column::ALL.into_iter().try_for_each(|column| column_pages(model, store, column, &mut pages))?;
+    Ok(pages)
 }
 
-fn column_pages(model: &ReadModel, store: &Store, column: Column, writing: &mut Writing<'_>) -> Result<(), SaveError> {
+fn column_pages(model: &ReadModel, store: &Store, column: Column, pages: &mut Vec<NewPage>) -> Result<(), SaveError> {
     let book = &model.book;
     let mark = book.mark();
     let (number, first) = store.next_page(column);
     let from = usize::try_from(first).expect("rows in memory have indexes");
-    let mut cut = Cut { store, column, number, first, draft: Draft::default(), writing };
+    let mut cut = Cut { column, number, first, draft: Draft::default(), pages };
     let names = |table, count: usize| {
         let numbers = (from..count).map(|at| NameNo(u32::try_from(at).expect("names are numbered in 32 bits")));
         numbers.map(move |name| book.name(table, name))
@@ -60,48 +57,49 @@ fn column_pages(model: &ReadModel, store: &Store, column: Column, writing: &mut 
         Column::Commits => cut.rows(model.recorded[from..].iter().map(|micros| CommitForm(*micros)))?,
         Column::Changes => cut.rows(model.changes.rows_from(first).iter().copied())?,
     }
-    cut.finish()
+    cut.finish();
+    Ok(())
 }
 
 /// Cuts rows into pages.
-struct Cut<'w, 'd> {
-    store: &'w Store,
+struct Cut<'p> {
     column: Column,
     number: u32,
     first: u64,
     draft: Draft,
-    writing: &'w mut Writing<'d>,
+    pages: &'p mut Vec<NewPage>,
 }
 
-impl Cut<'_, '_> {
+impl Cut<'_> {
     fn rows<R: Encode>(&mut self, rows: impl Iterator<Item = R>) -> Result<(), SaveError> {
         let column = self.column;
         for row in rows {
             self.draft.push(&row).map_err(|source| SaveError::Row { column: column.to_string(), source })?;
             if self.draft.is_full() {
-                self.close()?;
+                self.close();
             }
         }
         Ok(())
     }
 
-    fn close(&mut self) -> Result<(), SaveError> {
+    fn close(&mut self) {
         let draft = std::mem::take(&mut self.draft);
         let rows = draft.rows();
         let (column, number, first) = (self.column, self.number, self.first);
         self.number += 1;
         self.first += u64::from(rows);
-        let page = NewPage { column, number, first, rows, content: draft.finish() };
-        self.writing.page(page).map_err(|source| self.store.failed(source))
+        self.pages.push(NewPage { column, number, first, rows, content: draft.finish() });
     }
 
-    fn finish(mut self) -> Result<(), SaveError> {
-        if self.draft.rows() > 0 { self.close() } else { Ok(()) }
+    fn finish(mut self) {
+        if self.draft.rows() > 0 {
+            self.close();
+        }
     }
 }
 
 /// Counts and seals of the pages are the store's to fill in.
-fn cursor_of(model: &ReadModel) -> CursorForm {
+pub(super) fn cursor_of(model: &ReadModel) -> CursorForm {
     CursorForm {
         kind: model.kind as u8,
         ledger: model.cursor.ledger.0,
