@@ -12,12 +12,13 @@ mod rows;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::command::{Body, Recorded, Rule};
+use crate::command::Recorded;
 use crate::effect::{Effect, Flow, Origin, Target};
-use crate::fact::{Correction, Destination, Event, Fact, FactorScope, HoldTarget, ReleaseTarget};
+use crate::fact::{Destination, FactorScope, HoldTarget, ReleaseTarget};
 use crate::id::{BatchRef, EventId, PartyId, Place, RunId, Sink};
 use crate::quantity::Ratio;
 use crate::time::{CommitNo, Instant, OccurredAt, Position};
+use crate::told::{Happened, Told, What};
 
 pub use self::export::{LoadError, Mark, NameTable, Parts, TextColumn};
 use self::look::chain;
@@ -147,38 +148,34 @@ impl Book {
     /// Folds one recorded event. Refusals have no effects, but a conflict with a fact is remembered beside
     /// it; a second event with a known id has no effects either.
     pub fn apply(&mut self, recorded: &Recorded) {
-        self.apply_effects(recorded, &recorded.effects());
+        self.take(&recorded.into());
     }
 
-    /// The same, with the effects that the event has; for who folds one event into several books.
-    pub fn apply_effects(&mut self, recorded: &Recorded, effects: &[Effect]) {
-        self.head = Some((recorded.commit, recorded.position));
-        let event = match &recorded.body {
-            Body::Fact { event, .. } => event,
-            Body::Refused { rejection, .. } => {
-                if let Rule::Conflict { first } = rejection.rule {
-                    self.conflict(recorded.commit, first);
-                }
-                return;
-            }
+    /// The same, for who folds one event into several books.
+    pub fn take(&mut self, told: &Told) {
+        self.head = Some((told.commit, told.position));
+        let event = match &told.what {
+            What::Fact(event) => event,
+            What::Conflict { first } => return self.conflict(told.commit, *first),
+            What::Nothing => return,
         };
         let id = self.event_id(&event.id);
         if self.fact_of_id[id.0 as usize] != NONE {
             return;
         }
         let fact = FactIx(u32::try_from(self.facts.len()).expect("fewer than 2^32 facts"));
-        let row = self.fact_row(recorded, event, id);
+        let row = self.fact_row(told, event, id);
         self.facts.push(row);
         self.fact_of_id[id.0 as usize] = fact.0;
         if row.correction != CorrectionKind::None {
-            self.corrections.entry(row.target).or_default().push((fact, event.occurred_at.instant.0));
+            self.corrections.entry(row.target).or_default().push((fact, event.at.0));
             self.touch_target(row.target);
         }
         if self.corrections.contains_key(&id.0) {
             // A correction came before what it corrects: what that fact corrects in turn changes too.
             self.touch_target(id.0);
         }
-        for effect in effects {
+        for effect in &event.effects {
             self.effect(fact, effect);
         }
     }
@@ -198,25 +195,23 @@ impl Book {
         self.conflicts[..many].iter().map(|row| row.fact)
     }
 
-    fn fact_row(&mut self, recorded: &Recorded, event: &Event, id: NameIx) -> FactRow {
-        let (occurred, correction) = match &event.fact {
-            Fact::Corrected { correction: Correction::Supersede { occurred_at, .. }, .. } => {
-                (*occurred_at, CorrectionKind::Supersede)
-            }
-            Fact::Corrected { .. } => (event.occurred_at, CorrectionKind::Void),
-            _ => (event.occurred_at, CorrectionKind::None),
+    fn fact_row(&mut self, told: &Told, event: &Happened, id: NameIx) -> FactRow {
+        let correction = match &event.corrects {
+            Some(voids) if voids.replaces => CorrectionKind::Supersede,
+            Some(_) => CorrectionKind::Void,
+            None => CorrectionKind::None,
         };
-        let target = event.voids().map_or(NONE, |voids| self.event_id(&voids.target).0);
+        let target = event.corrects.as_ref().map_or(NONE, |voids| self.event_id(&voids.target).0);
         FactRow {
-            instant: occurred.instant.0,
+            instant: event.occurred_at.instant.0,
             sequence: event.sequence.map_or(0, |n| n.saturating_add(1)),
-            position: recorded.position.0,
-            commit: recorded.commit.0,
+            position: told.position.0,
+            commit: told.commit.0,
             id: id.0,
             target,
-            vague_seconds: vague_seconds(&occurred),
+            vague_seconds: vague_seconds(&event.occurred_at),
             correction,
-            future: event.occurred_at.instant > recorded.recorded_at.0,
+            future: event.is_future,
         }
     }
 

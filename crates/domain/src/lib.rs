@@ -13,4 +13,5 @@ pub mod id;
 pub mod quantity;
 pub mod settle;
 pub mod time;
+pub mod told;
 pub mod unit;

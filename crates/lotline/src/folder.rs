@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use lotline_domain::command::Recorded;
 use lotline_domain::time::{CommitNo, Instant, Position, RecordedAt};
+use lotline_domain::told::Told;
 use lotline_handler::{Clock, Handler, Options};
 use lotline_ledger::{CommitNumber, Frame, Head, Keyring, OpenError, OsStorage, ReadError, Reader, Storage};
 use lotline_projections::{
-    Checkpoints, CommitHash, CommitMeta, LedgerId, OpenError as ModelError, ReadModel, ReadModelKind, Told,
+    Checkpoints, CommitHash, CommitMeta, LedgerId, OpenError as ModelError, ReadModel, ReadModelKind,
 };
 use lotline_wire::payload;
 use rayon::iter::{IntoParallelIterator, IntoParallelRefIterator, IntoParallelRefMutIterator, ParallelIterator};
@@ -199,7 +200,9 @@ pub fn decode_hashed(frame: &Frame, hash: lotline_ledger::CommitHash) -> Result<
     let events = frame.events().map(|event| {
         let position = event.position().get();
         let stored = payload::decode(event.payload()).map_err(|error| undecodable(position, error))?;
-        Ok(Recorded { position: Position(position), commit, recorded_at, body: stored.body }.into())
+        let recorded = Recorded { position: Position(position), commit, recorded_at, body: stored.body };
+        // What it says is let go of at once: others have as little of it as they need.
+        Ok(Told::from(&recorded))
     });
     Ok(Decoded { meta, events: events.collect::<Result<_, Failure>>()? })
 }

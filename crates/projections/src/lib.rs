@@ -23,7 +23,7 @@ pub use cursor::{CommitHash, CommitMeta, Cursor, LedgerId, MODEL_VERSION};
 pub use digest::Digest;
 pub use exceptions::{Competing, competing, exceptions, of_batch as exceptions_of_batch, run_of_exception};
 pub use expiry::{Expiry, ToldExpiry, expiry_at};
-pub use model::{ApplyError, Checkpoints, Kept, Link, ReadModel, ReadModelKind, Saved, Saving, Told};
+pub use model::{ApplyError, Checkpoints, Kept, Link, ReadModel, ReadModelKind, Saved, Saving};
 pub use on_hand::{OnHand, State, on_hand, slices_of, vessels};
 pub use question::{Borrow, NothingBorrowed, Question};
 pub use scope::{Scope, ScopeRow, Spot, scope};

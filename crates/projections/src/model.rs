@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lotline_domain::book::{Book, Bounds, Touched};
 use lotline_domain::command::Recorded;
-use lotline_domain::effect::Effect;
 use lotline_domain::settle::MasterData;
 use lotline_domain::time::{CommitNo, Instant, Position, RecordedAt};
+use lotline_domain::told::Told;
 use thiserror::Error;
 
 use crate::changes::{Changed, Changes};
@@ -76,19 +76,6 @@ pub enum ApplyError {
         /// The event.
         position: Position,
     },
-}
-
-/// An event and what it does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
-    recorded: Recorded,
-    effects: Vec<Effect>,
-}
-
-impl From<Recorded> for Told {
-    fn from(recorded: Recorded) -> Self {
-        Self { effects: recorded.effects(), recorded }
-    }
 }
 
 /// A commit's number, and the hash that it stands on.
@@ -253,28 +240,23 @@ impl ReadModel {
     /// # Errors
     /// [`ApplyError`] when it does not follow; then nothing was applied.
     pub fn apply(&mut self, commit: CommitMeta, events: &[Recorded]) -> Result<(), ApplyError> {
-        self.check_next(commit, events.iter())?;
-        for event in events {
-            self.book.apply(event);
-        }
-        self.applied(commit, events.len());
-        Ok(())
+        self.apply_told(commit, &events.iter().map(Told::from).collect::<Vec<_>>())
     }
 
-    /// The same with events whose effects are known already: for who applies them to several models.
+    /// The same, for who applies events to several models, or has made them ready elsewhere.
     ///
     /// # Errors
     /// As [`ReadModel::apply`].
     pub fn apply_told(&mut self, commit: CommitMeta, events: &[Told]) -> Result<(), ApplyError> {
-        self.check_next(commit, events.iter().map(|told| &told.recorded))?;
-        for Told { recorded, effects } in events {
-            self.book.apply_effects(recorded, effects);
+        self.check_next(commit, events)?;
+        for event in events {
+            self.book.take(event);
         }
         self.applied(commit, events.len());
         Ok(())
     }
 
-    fn check_next<'e>(&self, commit: CommitMeta, events: impl Iterator<Item = &'e Recorded>) -> Result<(), ApplyError> {
+    fn check_next(&self, commit: CommitMeta, events: &[Told]) -> Result<(), ApplyError> {
         let expected = Link { number: CommitNo(self.cursor.number.0 + 1), prev_hash: self.cursor.hash };
         let found = Link { number: commit.number, prev_hash: commit.prev_hash };
         if found != expected {

@@ -11,17 +11,36 @@ use rustc_hash::FxHasher;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct NameIx(pub(crate) u32);
 
-/// Texts by number and numbers by text; 4 bytes a name beside the text itself and 5 in the index, which is
+/// Texts by number and numbers by text; 4 bytes a name beside the text itself and 9 in the index, which is
 /// built when a name is first looked for.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Names {
     text: String,
     ends: Vec<u32>,
-    index: OnceLock<HashTable<u32>>,
+    index: OnceLock<HashTable<Indexed>>,
 }
 
-fn hash_of(text: &str) -> u64 {
-    BuildHasherDefault::<FxHasher>::default().hash_one(text)
+/// A name's number with half of its hash: so an index that grows looks at no texts, which lie all over the memory.
+#[derive(Debug, Clone, Copy)]
+struct Indexed {
+    at: u32,
+    hash: u32,
+}
+
+impl Indexed {
+    /// The hash by which it is found: both ends of it have to differ between names.
+    fn spread(&self) -> u64 {
+        spread(self.hash)
+    }
+}
+
+fn hash_of(text: &str) -> u32 {
+    let hash = BuildHasherDefault::<FxHasher>::default().hash_one(text);
+    (hash ^ (hash >> 32)) as u32
+}
+
+fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 impl Names {
@@ -42,12 +61,12 @@ impl Names {
         Self { text, ends, index: OnceLock::new() }
     }
 
-    fn index(&self) -> &HashTable<u32> {
+    fn index(&self) -> &HashTable<Indexed> {
         self.index.get_or_init(|| {
-            let hash = |at: u32| hash_of(span(&self.text, &self.ends, at));
             let mut index = HashTable::with_capacity(self.ends.len());
             for at in 0..u32::try_from(self.ends.len()).expect("fewer than 2^32 names") {
-                index.insert_unique(hash(at), at, |&other| hash(other));
+                let hash = hash_of(span(&self.text, &self.ends, at));
+                index.insert_unique(spread(hash), Indexed { at, hash }, Indexed::spread);
             }
             index
         })
@@ -55,8 +74,9 @@ impl Names {
 
     /// The number of a text, if it is known.
     pub(crate) fn find(&self, text: &str) -> Option<NameIx> {
-        let found = self.index().find(hash_of(text), |&at| span(&self.text, &self.ends, at) == text);
-        found.map(|&at| NameIx(at))
+        let hash = hash_of(text);
+        let is_it = |known: &Indexed| known.hash == hash && span(&self.text, &self.ends, known.at) == text;
+        self.index().find(spread(hash), is_it).map(|known| NameIx(known.at))
     }
 
     /// The number of a text, a new one if it is not known.
@@ -64,12 +84,13 @@ impl Names {
         self.index();
         let Self { text: all, ends, index } = self;
         let index = index.get_mut().expect("it was just built, if it was not there");
-        let known = |&at: &u32| span(all, ends, at) == text;
-        match index.entry(hash_of(text), known, |&other| hash_of(span(all, ends, other))) {
-            Entry::Occupied(known) => NameIx(*known.get()),
+        let hash = hash_of(text);
+        let is_it = |known: &Indexed| known.hash == hash && span(all, ends, known.at) == text;
+        match index.entry(spread(hash), is_it, Indexed::spread) {
+            Entry::Occupied(known) => NameIx(known.get().at),
             Entry::Vacant(free) => {
                 let at = u32::try_from(ends.len()).expect("fewer than 2^32 names");
-                free.insert(at);
+                free.insert(Indexed { at, hash });
                 all.push_str(text);
                 ends.push(u32::try_from(all.len()).expect("fewer than 4 GiB of names"));
                 NameIx(at)
