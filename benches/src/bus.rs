@@ -327,7 +327,10 @@ fn replaying(dir: &Path, options: &Options, table: &mut Table, server: &Server) 
                 "--dir",
                 "empty",
             ]);
-            projector.current_dir(work.path()).env("RUST_LOG", "warn,lotline_bus=info,lotline::services=info").env("NO_COLOR", "1");
+            projector
+                .current_dir(work.path())
+                .env("RUST_LOG", "warn,lotline_bus=info,lotline::services=info")
+                .env("NO_COLOR", "1");
             let begun = Instant::now();
             let mut projector = projector.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
             // Applied and saved; after that it computes its digest, which settles every batch.

@@ -184,7 +184,10 @@ impl Running {
         for name in VARIABLES {
             command.env_remove(name);
         }
-        command.env("RUST_LOG", "warn,lotline_bus=info,lotline::services=info").stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .env("RUST_LOG", "warn,lotline_bus=info,lotline::services=info")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().expect("it starts");
         let out = Lines::of(child.stdout.take().expect("piped"));
         let err = Lines::of(child.stderr.take().expect("piped"));

@@ -18,6 +18,7 @@ use crate::seam::{Delivered, Read};
 use crate::stop::Stop;
 use crate::stream::{Commits, of_commits};
 
+const GONE: &str = "the thread ends with its sender, or panics with the scope";
 /// How much may be on its way to this process.
 const BATCH_MESSAGES: usize = 1_000;
 const BATCH_BYTES: usize = 16 << 20;
@@ -25,6 +26,10 @@ const BATCH_BYTES: usize = 16 << 20;
 const READY_COMMITS: usize = 256;
 /// and no more when they have so many bytes: an event that was made ready takes many times the room of its bytes.
 const READY_BYTES: usize = 1 << 20;
+/// What comes alone and has no more bytes is made ready at once.
+const SMALL: usize = 16 << 10;
+/// So many times that may wait to be made ready, so that neither thread waits for the other at each one.
+const UNDER_WAY: usize = 3;
 /// The server says so often that it is still there.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 const PULL: Duration = Duration::from_secs(30);
@@ -44,11 +49,13 @@ pub(super) struct Feed<'a, M: Model> {
     refetched: u64,
     unsaved: Unsaved,
     waiting: Waiting,
-    /// Checked, and not applied yet.
-    ready: Vec<Ready<M::Prepared>>,
     /// Applied, and to be let go of.
     spent: Vec<Ready<M::Prepared>>,
     beside: Beside<M>,
+    /// How often something was handed to the other thread and has not come back.
+    under_way: usize,
+    /// The last message that was.
+    handed: CommitNumber,
 }
 
 /// A commit that is the next link behind those before it.
@@ -61,9 +68,10 @@ struct Ready<P> {
 /// A message: its sequence, and a commit's bytes.
 type Message = (CommitNumber, Vec<u8>);
 
-/// What is to be checked behind a head, and what was applied: to let go of it takes a good part of the time to apply it.
+/// What is to be checked, behind a head or else behind what was checked before; and what was applied: to let go of it
+/// takes a good part of the time to apply it.
 struct Work<M: Model> {
-    head: Head,
+    head: Option<Head>,
     some: Vec<Message>,
     spent: Vec<Ready<M::Prepared>>,
 }
@@ -78,7 +86,7 @@ struct Checked<M: Model> {
 /// A thread that makes commits ready while others are applied.
 pub(super) struct Beside<M: Model> {
     work: Sender<Work<M>>,
-    checked: Receiver<Checked<M>>,
+    checked: Receiver<Option<Checked<M>>>,
 }
 
 impl<M: Model> Beside<M> {
@@ -89,9 +97,13 @@ impl<M: Model> Beside<M> {
         let (work, todo) = channel::<Work<M>>();
         let (done, checked) = channel();
         scope.spawn(move || {
+            let mut behind = None;
             for Work { head, some, spent } in todo {
                 drop(spent);
-                if done.send(check_all::<M>(head, some)).is_err() {
+                // Behind what did not end well nothing more is looked at.
+                let checked = head.or(behind).map(|head| check_all::<M>(head, some));
+                behind = checked.as_ref().filter(|checked| matches!(checked.then, Then::Next)).map(|it| it.head);
+                if done.send(checked).is_err() {
                     return;
                 }
             }
@@ -159,9 +171,10 @@ impl<'a, M: Model> Feed<'a, M> {
             refetched: 0,
             unsaved: Unsaved::default(),
             waiting: Waiting::default(),
-            ready: Vec::new(),
             spent: Vec::new(),
             beside,
+            under_way: 0,
+            handed: CommitNumber::ZERO,
         }
     }
 
@@ -285,10 +298,19 @@ impl<'a, M: Model> Feed<'a, M> {
         Ok(messages.map_err(|error| error.trouble("make a consumer"))?)
     }
 
-    /// Reads until something else has to be done; everything that was checked is applied then.
+    /// Reads until something else has to be done; everything that was checked is applied then, unless it went wrong.
     async fn read(&mut self, commits: &Commits, head: &mut Head, messages: &mut Messages) -> Outcome<Next, M> {
-        let read = self.read_on(commits, head, messages).await;
-        self.apply_ready()?;
+        self.handed = head.commit;
+        let mut read = self.read_on(commits, head, messages).await;
+        while self.under_way > 0 {
+            match read {
+                Ok(next) => read = self.come_back(head).map(|_| next),
+                Err(_) => {
+                    self.beside.checked.recv().expect(GONE);
+                    self.under_way -= 1;
+                }
+            }
+        }
         read
     }
 
@@ -297,8 +319,7 @@ impl<'a, M: Model> Feed<'a, M> {
         connected.mark_unchanged();
         loop {
             let (mut some, mut ended) = self.arrived(messages);
-            if some.is_empty() && ended.is_none() {
-                self.apply_ready()?;
+            if some.is_empty() && ended.is_none() && self.under_way == 0 {
                 if self.is_done() {
                     return Ok(Next::Read);
                 }
@@ -322,23 +343,18 @@ impl<'a, M: Model> Feed<'a, M> {
                 Then::Next => {}
                 Then::Again => return Ok(Next::Recreate),
                 Then::Other(number) => {
-                    self.apply_ready()?;
                     let expected = head.commit.next();
                     let stream = &commits.name;
                     tracing::warn!(%expected, %number, stream, "not the next commit; asking the stream's leader");
                     return self.ask_leader(commits, head, number).await;
                 }
-                Then::Unreadable(at, source) => {
-                    self.apply_ready()?;
-                    return Err(ProjectError::Apply { at, source });
-                }
+                Then::Unreadable(at, source) => return Err(ProjectError::Apply { at, source }),
             }
             self.save_when_due()?;
             if self.stop.is_told() {
                 return Ok(Next::Read);
             }
             if let Some(ended) = ended {
-                self.apply_ready()?;
                 if let Some(error) = ended {
                     tracing::warn!(%error, stream = commits.name, "the consumer failed; making it anew");
                     if !self.wait().await {
@@ -355,7 +371,8 @@ impl<'a, M: Model> Feed<'a, M> {
     fn arrived(&self, messages: &mut Messages) -> (Vec<Message>, Option<Option<BoxError>>) {
         let (mut some, mut bytes) = (Vec::new(), 0);
         let is_last = |some: &[Message]| {
-            some.last().is_some_and(|(number, _)| self.options.until.is_some_and(|until| *number >= until))
+            let last = some.last().map_or(self.handed, |(number, _)| *number);
+            self.options.until.is_some_and(|until| last >= until)
         };
         while some.len() < READY_COMMITS && bytes < READY_BYTES && !is_last(&some) {
             match messages.next().now_or_never() {
@@ -370,23 +387,42 @@ impl<'a, M: Model> Feed<'a, M> {
         (some, None)
     }
 
-    /// Makes messages ready that are the next commits, while those that were made ready before are applied. If one is
-    /// not the next, the leader is asked, once, before the chain is called broken: a consumer that was cut off may have
-    /// lost what the stream still has.
+    /// Has messages made ready that are the next commits, while those that are ready are applied. If one is not the next,
+    /// the leader is asked, once, before the chain is called broken: a consumer that was cut off may have lost what the
+    /// stream still has.
     fn take(&mut self, head: &mut Head, some: Vec<Message>) -> Outcome<Then<M::Error>, M> {
-        let (before, spent) = (*head, std::mem::take(&mut self.spent));
-        let checked = if self.ready.is_empty() {
-            drop(spent);
-            check_all::<M>(before, some)
-        } else {
-            let gone = "the thread ends with its sender, or panics with the scope";
-            self.beside.work.send(Work { head: before, some, spent }).map_err(drop).expect(gone);
-            self.apply_ready()?;
-            self.beside.checked.recv().expect(gone)
-        };
-        *head = checked.head;
-        self.ready = checked.ready;
-        Ok(checked.then)
+        let more = !some.is_empty();
+        if let ([(_, bytes)], 0) = (&some[..], self.under_way)
+            && bytes.len() <= SMALL
+        {
+            // Another thread would cost more than it does.
+            self.spent.clear();
+            let Checked { head: behind, ready, then } = check_all::<M>(*head, some);
+            *head = behind;
+            self.apply_all(ready)?;
+            return Ok(then);
+        }
+        if more {
+            let (spent, head) = (std::mem::take(&mut self.spent), (self.under_way == 0).then_some(*head));
+            self.handed = some.last().map_or(self.handed, |(number, _)| *number);
+            self.beside.work.send(Work { head, some, spent }).map_err(drop).expect(GONE);
+            self.under_way += 1;
+        }
+        // While more comes nothing is waited for.
+        if self.under_way == 0 || (more && self.under_way < UNDER_WAY) {
+            return Ok(Then::Next);
+        }
+        self.come_back(head)
+    }
+
+    /// Waits for what was made ready first, applies it, and says how the checking ended.
+    fn come_back(&mut self, head: &mut Head) -> Outcome<Then<M::Error>, M> {
+        let checked = self.beside.checked.recv().expect(GONE);
+        self.under_way -= 1;
+        let Some(Checked { head: behind, ready, then }) = checked else { return Ok(Then::Again) };
+        *head = behind;
+        self.apply_all(ready)?;
+        Ok(then)
     }
 
     /// Reads the next commit from the leader; `up_to` is a later one that is known to have been there.
@@ -420,12 +456,12 @@ impl<'a, M: Model> Feed<'a, M> {
 
     fn apply_one(&mut self, head: &mut Head, frame: Frame, hash: CommitHash) -> Outcome<(), M> {
         let at = frame.header().number;
-        self.ready.push(ready::<M>(head, frame, hash).map_err(|source| ProjectError::Apply { at, source })?);
-        self.apply_ready()
+        let one = ready::<M>(head, frame, hash).map_err(|source| ProjectError::Apply { at, source })?;
+        self.apply_all(vec![one])
     }
 
-    fn apply_ready(&mut self) -> Outcome<(), M> {
-        for one in std::mem::take(&mut self.ready) {
+    fn apply_all(&mut self, ready: Vec<Ready<M::Prepared>>) -> Outcome<(), M> {
+        for one in ready {
             let Ready { at, events, ref prepared } = one;
             self.model.apply(prepared).map_err(|source| ProjectError::Apply { at, source })?;
             debug_assert_eq!(self.model.cursor().commit, at);
