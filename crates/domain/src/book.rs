@@ -78,6 +78,8 @@ pub struct Book {
     places: Rows<PlaceRow>,
     runs: Rows<RunRow>,
     facts: Vec<FactRow>,
+    /// Those dated after they were recorded.
+    future_facts: Vec<FactIx>,
     fact_of_id: Vec<u32>,
     corrections: FxHashMap<u32, Vec<(FactIx, i64)>>,
     flows: Vec<FlowRow>,
@@ -166,6 +168,9 @@ impl Book {
         let fact = FactIx(u32::try_from(self.facts.len()).expect("fewer than 2^32 facts"));
         let row = self.fact_row(told, event, id);
         self.facts.push(row);
+        if row.future {
+            self.future_facts.push(fact);
+        }
         self.fact_of_id[id.0 as usize] = fact.0;
         if row.correction != CorrectionKind::None {
             self.corrections.entry(row.target).or_default().push((fact, event.at.0));

@@ -15,7 +15,7 @@ mod timed;
 use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Scope, ScopedJoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lotline_bus::{
     Act, Bus, BusOptions, ChainBroken, Checkpoints, ConnectError, Cursor, FileError, Model, ProjectError,
@@ -462,25 +462,19 @@ fn tell(mut feeder: Feeder, live: &Live, hash_of: feed::HashOf<'_>, board: &Boar
     let mut seen = 0;
     loop {
         let is_last = over.is_told();
-        let looked = Instant::now();
         let due = feeder.due(live, hash_of, is_last);
-        // What is looked at all at once is not looked at all the time: others want the model, too.
-        let rest = if feeder.kind().is_by_batch() || is_last { Duration::ZERO } else { looked.elapsed() };
         let told = match due {
             Ok(None) => Ok(false),
             Ok(Some(due)) => board.timed(feeder.name(), || feeder.tell(due)).map(|()| true),
             Err(trouble) => Err(trouble),
         };
         match feed::troubled(told)? {
-            true => drop(over.wait(rest.min(REST_MAX))),
+            true => {}
             false if is_last => return Ok(()),
             false => seen = live.moved().beyond(seen, if feeder.is_behind() { BUCKET_LOOK } else { FEED_LOOK }),
         }
     }
 }
-
-/// Longer than this no feed rests.
-const REST_MAX: Duration = Duration::from_secs(5);
 
 /// How often the feed looks for changes, whatever has moved.
 const FEED_LOOK: Duration = Duration::from_millis(100);

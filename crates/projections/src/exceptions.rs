@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::Entry;
 
-use lotline_domain::book::{BatchIx, Book, Deed, FactIx, RunIx};
+use lotline_domain::book::{BatchIx, Book, Deed, FactIx, PlaceIx, RunIx};
 use lotline_domain::command::Amount;
 use lotline_domain::settle::{Exception, ExceptionKind, RunBalance};
 use lotline_domain::time::CommitNo;
@@ -12,28 +12,57 @@ use crate::expiry::differing;
 use crate::on_hand::vessels;
 use crate::question::Question;
 
+/// In what a discrepancy is found. No two parts have the same one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// A batch: its own settlement, holds, its code, duplicates, dates.
+    Batch(BatchIx),
+    /// A run.
+    Run(RunIx),
+    /// A vessel.
+    Vessel(PlaceIx),
+    /// What facts say of each other: corrections, conflicts, dates in the future.
+    Facts,
+}
+
+/// All parts of a book.
+pub fn parts(question: &Question<'_>) -> Vec<Part> {
+    let book = question.book();
+    let batches = u32::try_from(book.batch_count()).expect("fewer than 2^32 batches");
+    let runs = u32::try_from(book.run_count()).expect("fewer than 2^32 runs");
+    let batches = (0..batches).map(|batch| Part::Batch(BatchIx(batch)));
+    let runs = (0..runs).map(|run| Part::Run(RunIx(run)));
+    batches.chain(runs).chain(vessels(question).into_iter().map(Part::Vessel)).chain([Part::Facts]).collect()
+}
+
 /// All discrepancies within the bounds, ordered by kind, moment and causing fact.
 pub fn exceptions(question: &Question<'_>) -> Vec<Exception> {
-    let book = question.book();
-    let mut found: Vec<Exception> = Vec::new();
-    let batches = u32::try_from(book.batch_count()).expect("fewer than 2^32 batches");
-    for batch in (0..batches).map(BatchIx) {
-        found.extend(of_batch(question, batch));
-    }
-    let runs = u32::try_from(book.run_count()).expect("fewer than 2^32 runs");
-    for run in (0..runs).map(RunIx) {
-        let told = question.run(run);
-        found.extend(question.settler().run_exceptions(&told, &|batch| question.cow(batch)));
-    }
-    for vessel in vessels(question) {
-        found.extend(question.vessel(vessel).exceptions.iter().cloned());
-    }
-    found.extend(of_corrections(question));
-    found.extend(conflicts(question));
-    found.extend(future_dates(question));
+    ordered(parts(question).into_iter().flat_map(|part| found_in(question, part)).collect())
+}
+
+/// The discrepancies of one part, in the same order.
+pub fn of_part(question: &Question<'_>, part: Part) -> Vec<Exception> {
+    ordered(found_in(question, part))
+}
+
+fn ordered(mut found: Vec<Exception>) -> Vec<Exception> {
     found.sort_by_key(|found| (found.kind, found.at, found.cause, found.batch, found.place));
     found.dedup_by(|a, b| (a.kind, a.batch, a.place, a.cause) == (b.kind, b.batch, b.place, b.cause));
     found
+}
+
+fn found_in(question: &Question<'_>, part: Part) -> Vec<Exception> {
+    match part {
+        Part::Batch(batch) => of_batch(question, batch),
+        Part::Run(run) => question.settler().run_exceptions(&question.run(run), &|batch| question.cow(batch)),
+        Part::Vessel(vessel) => question.vessel(vessel).exceptions.clone(),
+        Part::Facts => {
+            let mut found = of_corrections(question);
+            found.extend(conflicts(question));
+            found.extend(future_dates(question));
+            found
+        }
+    }
 }
 
 /// The run that a discrepancy is of, which is the one that its causing fact reports, and by how much the run does
@@ -222,10 +251,8 @@ fn conflicts(question: &Question<'_>) -> Vec<Exception> {
 fn future_dates(question: &Question<'_>) -> Vec<Exception> {
     let book = question.book();
     let known = question.bounds().known;
-    let count = u32::try_from(book.fact_count()).expect("fewer than 2^32 facts");
-    (0..count)
-        .map(FactIx)
-        .filter(|fact| book.is_future(*fact) && book.in_force(*fact, known))
+    book.future_facts()
+        .filter(|fact| book.in_force(*fact, known))
         .map(|fact| plain(ExceptionKind::FutureDate, None, fact, book.fact(fact).instant))
         .collect()
 }

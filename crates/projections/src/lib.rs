@@ -21,7 +21,10 @@ mod trace;
 pub use content::{Content, Grade};
 pub use cursor::{CommitHash, CommitMeta, Cursor, LedgerId, MODEL_VERSION};
 pub use digest::Digest;
-pub use exceptions::{Competing, competing, exceptions, of_batch as exceptions_of_batch, run_of_exception};
+pub use exceptions::{
+    Competing, Part, competing, exceptions, of_batch as exceptions_of_batch, of_part as exceptions_of_part, parts,
+    run_of_exception,
+};
 pub use expiry::{Expiry, ToldExpiry, expiry_at};
 pub use model::{ApplyError, Checkpoints, Kept, Link, ReadModel, ReadModelKind, Saved, Saving};
 pub use on_hand::{OnHand, State, on_hand, slices_of, vessels};

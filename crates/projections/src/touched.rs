@@ -1,10 +1,11 @@
 //! What commits touched: whose rows may differ behind them. What else a batch's rows follow from than its own facts is
 //! noted when it is looked at, so that a commit is looked up and not searched for.
 
-use lotline_domain::book::{BatchIx, Book, Bounds, EndKind, NameNo, PlaceIx, PlaceKind, RunIx};
+use lotline_domain::book::{BatchIx, Book, Bounds, Deed, EndKind, NameNo, PlaceIx, PlaceKind, RunIx};
 use lotline_domain::time::CommitNo;
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::exceptions::Part;
 use crate::expiry::heirs;
 use crate::model::ReadModel;
 use crate::question::Question;
@@ -117,13 +118,56 @@ impl Dependents {
         found.sort_unstable();
         Some(found)
     }
+
+    /// All parts whose discrepancies may be others at a commit than at an earlier one, as [`Self::touched`] tells of
+    /// batches.
+    pub fn touched_parts(&self, model: &ReadModel, since: CommitNo, until: CommitNo) -> Option<Vec<Part>> {
+        let book = model.book();
+        let mut batches: FxHashSet<BatchIx> = self.touched(model, since, until)?.into_iter().collect();
+        let mut parts: FxHashSet<Part> = FxHashSet::default();
+        for touched in model.touched_between(since, until)? {
+            parts.extend(touched.runs.iter().map(|run| Part::Run(*run)));
+            let vessels = touched.stations.iter().chain(&touched.places);
+            parts.extend(
+                vessels.filter(|place| book.place_kind(**place) == PlaceKind::Vessel).map(|it| Part::Vessel(*it)),
+            );
+        }
+        let mut shared: FxHashSet<PlaceIx> = FxHashSet::default();
+        for end in batches.iter().flat_map(|batch| ends_of(book, *batch)) {
+            match end {
+                EndKind::Run(run) => drop(parts.insert(Part::Run(run))),
+                EndKind::Place(place) => match book.place_kind(place) {
+                    PlaceKind::Vessel => drop(parts.insert(Part::Vessel(place))),
+                    // Whether a container is packed again while it holds something follows from all that is in it.
+                    PlaceKind::Container => drop(shared.insert(place)),
+                    _ => {}
+                },
+                _ => {}
+            }
+        }
+        let counts = batches.iter().flat_map(|batch| book.deeds_of_batch(*batch));
+        shared.extend(counts.filter_map(|deed| match &book.deed_row(deed).deed {
+            Deed::Count { at, .. } if book.place_kind(*at) == PlaceKind::Container => Some(*at),
+            _ => None,
+        }));
+        batches.extend(shared.into_iter().flat_map(|container| self.on(Source::Station(container))));
+        parts.extend(batches.into_iter().map(Part::Batch));
+        parts.insert(Part::Facts);
+        let mut parts: Vec<Part> = parts.into_iter().collect();
+        parts.sort_unstable();
+        Some(parts)
+    }
 }
 
-/// The vessels that any fact about a batch names, or about a code that may mean it.
-fn vessels_of(book: &Book, batch: BatchIx) -> impl Iterator<Item = PlaceIx> + '_ {
+/// The runs and places that any fact about a batch names, or about a code that may mean it.
+fn ends_of(book: &Book, batch: BatchIx) -> impl Iterator<Item = EndKind> + '_ {
     let codes = bare_codes(book, batch).filter_map(|code| book.pseudo_of(code));
     let flows = std::iter::once(batch).chain(codes).flat_map(|told| book.flows_of_batch(told));
-    flows.flat_map(|flow| [book.stated(flow).from, book.stated(flow).to]).filter_map(|end| match end.kind() {
+    flows.flat_map(|flow| [book.stated(flow).from, book.stated(flow).to]).map(|end| end.kind())
+}
+
+fn vessels_of(book: &Book, batch: BatchIx) -> impl Iterator<Item = PlaceIx> + '_ {
+    ends_of(book, batch).filter_map(|end| match end {
         EndKind::Place(place) if book.place_kind(place) == PlaceKind::Vessel => Some(place),
         _ => None,
     })

@@ -260,6 +260,7 @@ impl Book {
             runs: Rows::load(runs),
             fact_of_id,
             corrections: corrections(&facts, &corrected_at),
+            future_facts: (0..).map(FactIx).zip(&facts).filter(|(_, row)| row.future).map(|(fact, _)| fact).collect(),
             facts,
             flows,
             extra_of_flow: extras.iter().map(|(flow, _)| flow.0).zip(0..).collect(),

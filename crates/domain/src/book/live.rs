@@ -80,9 +80,9 @@ impl Book {
         self.fact(fact).correction == CorrectionKind::Supersede
     }
 
-    /// True for a fact dated after it was recorded.
-    pub fn is_future(&self, fact: FactIx) -> bool {
-        self.fact(fact).future
+    /// The facts dated after they were recorded.
+    pub fn future_facts(&self) -> impl Iterator<Item = FactIx> {
+        self.future_facts.iter().copied()
     }
 
     /// The event id that a correction names.

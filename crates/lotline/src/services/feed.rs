@@ -12,7 +12,7 @@ use lotline_bus::{Bus, Change, Feed, FeedError, Step, Tail, Trouble, Wanted};
 use lotline_domain::book::{BatchIx, Book, Bounds, Deed, FactIx, PlaceIx, PlaceKind};
 use lotline_domain::time::CommitNo;
 use lotline_ledger::{CommitHash, CommitNumber, LedgerId};
-use lotline_projections::{Cursor, Dependents};
+use lotline_projections::{Cursor, Dependents, Part};
 use lotline_wire::feed::{AsOf, Change as Told};
 use rustc_hash::FxHashMap;
 
@@ -65,10 +65,8 @@ enum What {
     },
 }
 
-/// Rows by batch; those that are looked at all at once are under [`WHOLE`].
-type Found = FxHashMap<BatchIx, Rows>;
-
-const WHOLE: BatchIx = BatchIx(u32::MAX);
+/// Rows by what they are looked at by.
+type Found = FxHashMap<Part, Rows>;
 
 /// The hash of a commit, where it is known.
 pub type HashOf<'a> = &'a dyn Fn(CommitNo) -> Option<CommitHash>;
@@ -247,7 +245,7 @@ impl Feeder {
         }
         let passed: Vec<String> =
             self.ahead.iter().filter(|(_, at)| **at <= until).map(|(key, _)| key.clone()).collect();
-        let unchanged = self.rows.iter().filter(|(batch, _)| !rows.contains_key(batch)).map(|(_, rows)| rows);
+        let unchanged = self.rows.iter().filter(|(part, _)| !rows.contains_key(part)).map(|(_, rows)| rows);
         for key in passed {
             let row = rows.values().chain(unchanged.clone()).find_map(|rows| rows.get(&key));
             wanted.insert(key, row.map(|kept| json(&kept.row.clone().known(until))));
@@ -270,11 +268,11 @@ impl Feeder {
             }
             What::Told { changes, told, rows, also } => self.tell_step(step, changes, told, also).map(|()| {
                 self.ahead.retain(|_, at| *at > commit);
-                for (batch, rows) in rows {
+                for (part, rows) in rows {
                     if rows.is_empty() {
-                        self.rows.remove(&batch)
+                        self.rows.remove(&part)
                     } else {
-                        self.rows.insert(batch, rows)
+                        self.rows.insert(part, rows)
                     };
                 }
                 self.at = At::Commit(commit);
@@ -309,15 +307,14 @@ impl Feeder {
 
     /// The changes between two commits, in the order of their keys, and the rows that were looked at.
     fn step(&mut self, live: &Live, before: &Found, since: CommitNo, until: CommitNo) -> (Vec<Change>, Found) {
-        let by_batch = self.kind.is_by_batch();
-        let touched = by_batch.then(|| self.dependents.touched(&live.read(), since, until)).flatten();
-        let batches = touched.unwrap_or_else(|| self.all(live));
-        let mut now = self.rows_at(live, until, &batches);
+        let touched = self.kind.touched(&self.dependents, &live.read(), since, until);
+        let parts = touched.unwrap_or_else(|| self.all(live));
+        let mut now = self.rows_at(live, until, &parts);
         let mut changed = BTreeMap::new();
         let none = Rows::new();
-        for batch in batches {
-            let old = before.get(&batch).unwrap_or(&none);
-            let new = now.entry(batch).or_default();
+        for part in parts {
+            let old = before.get(&part).unwrap_or(&none);
+            let new = now.entry(part).or_default();
             for key in old.keys().chain(new.keys()) {
                 let (old, new) = (old.get(key), new.get(key));
                 if old.map(|old| &old.row) != new.map(|new| &new.row) {
@@ -349,21 +346,15 @@ impl Feeder {
         (changes.collect(), now)
     }
 
-    fn all(&self, live: &Live) -> Vec<BatchIx> {
-        if !self.kind.is_by_batch() {
-            return vec![WHOLE];
-        }
-        let count = u32::try_from(live.read().book().batch_count()).expect("fewer than 2^32 batches");
-        (0..count).map(BatchIx).collect()
+    fn all(&self, live: &Live) -> Vec<Part> {
+        let model = live.read();
+        self.kind.parts(&model.question(Bounds::known(model.cursor().number)))
     }
 
     /// Rows as known at a commit. The past does not change, so the model may go on between some of them and others.
-    fn rows_at(&mut self, live: &Live, known: CommitNo, batches: &[BatchIx]) -> Found {
-        if !self.kind.is_by_batch() {
-            live.settle_all(Bounds::known(known));
-        }
+    fn rows_at(&mut self, live: &Live, known: CommitNo, parts: &[Part]) -> Found {
         let mut rows = Found::default();
-        for some in batches.chunks(AT_ONCE) {
+        for some in parts.chunks(AT_ONCE) {
             let model = live.read();
             let question = model.question(Bounds::known(known));
             let changed = model.master_changed();
@@ -375,11 +366,11 @@ impl Feeder {
                 _ => (known, known, Tree::at(model.book(), known)),
             };
             tree.2.known(known);
-            for &batch in some {
-                if batch != WHOLE {
+            for &part in some {
+                if let Part::Batch(batch) = part {
                     self.dependents.note(&question, batch);
                 }
-                rows.insert(batch, rows_of(self.kind, &question, &tree.2, batch));
+                rows.insert(part, rows_of(self.kind, &question, &tree.2, part));
             }
             self.tree = Some(tree);
         }
@@ -387,7 +378,7 @@ impl Feeder {
     }
 }
 
-/// For so many batches a model is borrowed at a time.
+/// For so many parts a model is borrowed at a time.
 const AT_ONCE: usize = 4_096;
 
 /// A row without the commit that it is as of; what is no row differs from all of them.

@@ -9,7 +9,7 @@ use lotline_domain::id::BatchRef;
 use lotline_domain::quantity::Ratio;
 use lotline_domain::settle::{Mark, Node, Settled};
 use lotline_domain::time::{CommitNo, Instant};
-use lotline_projections::{self as engine, Question, ReadModelKind, State};
+use lotline_projections::{self as engine, Dependents, Part, Question, ReadModel, ReadModelKind, State};
 use lotline_wire::answer::{Amount, ExceptionRow, OnHandRow, Run, Tier, instant};
 use lotline_wire::channel::token;
 use lotline_wire::feed::{EdgeKind, EdgeRow, EdgeWay, StatusRow};
@@ -58,10 +58,27 @@ impl FeedKind {
         }
     }
 
-    /// Whether its rows are looked at batch by batch. Discrepancies follow from runs, corrections and much else, and
-    /// are looked at all at once.
-    pub fn is_by_batch(self) -> bool {
-        self != Self::Exceptions
+    /// What its rows are looked at by: batches, and for discrepancies what else they may be found in.
+    pub fn parts(self, question: &Question<'_>) -> Vec<Part> {
+        if self == Self::Exceptions {
+            return engine::parts(question);
+        }
+        let count = u32::try_from(question.book().batch_count()).expect("fewer than 2^32 batches");
+        (0..count).map(|batch| Part::Batch(BatchIx(batch))).collect()
+    }
+
+    /// Those of them that may be others at a commit than at an earlier one; `None` where that is any.
+    pub fn touched(
+        self,
+        dependents: &Dependents,
+        model: &ReadModel,
+        since: CommitNo,
+        until: CommitNo,
+    ) -> Option<Vec<Part>> {
+        if self == Self::Exceptions {
+            return dependents.touched_parts(model, since, until);
+        }
+        Some(dependents.touched(model, since, until)?.into_iter().map(Part::Batch).collect())
     }
 }
 
@@ -102,8 +119,13 @@ pub struct Kept {
 /// Rows by their keys.
 pub type Rows = BTreeMap<String, Kept>;
 
-/// The rows of a feed within the bounds of a question: those of a batch, or all of them.
-pub fn rows_of(kind: FeedKind, question: &Question<'_>, tree: &Tree, batch: BatchIx) -> Rows {
+/// The rows of a feed within the bounds of a question that one part has.
+pub fn rows_of(kind: FeedKind, question: &Question<'_>, tree: &Tree, part: Part) -> Rows {
+    let batch = match part {
+        _ if kind == FeedKind::Exceptions => return exceptions(question, tree, part),
+        Part::Batch(batch) => batch,
+        _ => return Rows::new(),
+    };
     match kind {
         FeedKind::OnHand => on_hand(question, tree, batch, |found| {
             Some((Row::OnHand(row(question.book(), found, None, 0)), share(found)))
@@ -115,7 +137,7 @@ pub fn rows_of(kind: FeedKind, question: &Question<'_>, tree: &Tree, batch: Batc
         }),
         FeedKind::Expiring => expiring(question, tree, batch),
         FeedKind::Edges => edges(question, batch),
-        FeedKind::Exceptions => exceptions(question, tree),
+        FeedKind::Exceptions => unreachable!("their parts were looked at before"),
     }
 }
 
@@ -255,10 +277,10 @@ fn kind_of(kind: RunKind) -> EdgeKind {
     }
 }
 
-/// All discrepancies that last.
-fn exceptions(question: &Question<'_>, tree: &Tree) -> Rows {
+/// The discrepancies of a part that last.
+fn exceptions(question: &Question<'_>, tree: &Tree, part: Part) -> Rows {
     let book = question.book();
-    let found = engine::exceptions(question).into_iter().filter(|found| found.until.is_none());
+    let found = engine::exceptions_of_part(question, part).into_iter().filter(|found| found.until.is_none());
     let rows = found.map(|found| {
         let row = answer::exceptions::row(question, &found, None, 0);
         let at = found.place.and_then(|place| question.settler().place_at(place, question.as_of()));
