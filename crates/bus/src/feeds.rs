@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use futures_util::FutureExt;
 use lotline_ledger::{CommitNumber, LedgerId};
 use lotline_wire::channel;
 use lotline_wire::feed::AsOf;
@@ -112,14 +113,31 @@ pub struct Feed {
     name: &'static str,
     stream: String,
     bucket: String,
-    /// Sequence and id of the last change.
+    /// Sequence and id of the last change that the server has taken.
     last: (u64, String),
+    /// What was sent behind it.
+    sent: VecDeque<Sent>,
+    /// The steps of that, each with its values and the sequence that it ends with.
+    told: VecDeque<(Step, Vec<(String, Option<Vec<u8>>)>, u64)>,
     /// Whether the server knows that id: of what it took in this run.
     is_linked: bool,
     values: Values,
     unwritten: Unwritten,
     /// At which connection the bucket's values were read, if all that was written since is known to be there.
     read_at: Option<u64>,
+}
+
+/// A change on its way.
+struct Sent {
+    /// Its sequence and id.
+    link: (u64, String),
+    ack: Acknowledgement,
+}
+
+impl std::fmt::Debug for Sent {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Sent{:?}", self.link)
+    }
 }
 
 /// Values that are told and not being written yet: of each key the last one.
@@ -174,6 +192,8 @@ impl Bus {
             stream,
             bucket,
             last,
+            sent: VecDeque::new(),
+            told: VecDeque::new(),
             is_linked: false,
             values,
             unwritten,
@@ -235,7 +255,8 @@ impl Feed {
     pub fn tail(&mut self) -> Result<Option<Tail>, Trouble> {
         let (bus, concerns) = (self.bus.clone(), self.concerns());
         let work = async {
-            // Whatever became of it: where the bucket is, is found out again.
+            // Whatever became of it: where the stream and the bucket are, is found out again.
+            self.forget_sent();
             let _ = self.settle().await;
             self.need().await?;
             let doing = "read the last change";
@@ -276,9 +297,9 @@ impl Feed {
         Ok(found.and_then(|(_, _, body)| lotline_wire::feed::read_as_of(&body)))
     }
 
-    /// The sequence of the last change that is known here.
+    /// The sequence of the last change that was told here, or found.
     pub fn sequence(&self) -> u64 {
-        self.last.0
+        self.sent.back().map_or(self.last.0, |sent| sent.link.0)
     }
 
     /// What the bucket has, by key, without its mark.
@@ -304,16 +325,19 @@ impl Feed {
         self.read_at == Some(*self.bus.server().connected().borrow())
     }
 
-    /// Tells a step, without its first `told` changes, which are in the stream already; the bucket is brought up to it
-    /// while this goes on, as [`settled`](Self::settled) tells.
+    /// Tells a step, without its first `told` changes, which are in the stream already. The server's word that it has
+    /// taken them is waited for by whatever comes next, and the bucket is brought up to what was taken while this goes
+    /// on, as [`settled`](Self::settled) tells.
     ///
     /// # Errors
-    /// [`FeedError`]: some of it may be told, or the bucket is not up to the step before.
+    /// [`FeedError`]: some of it, or of the steps before, may be told or not, and the bucket is not up to them.
     pub fn tell(&mut self, step: Step, changes: Vec<Change>, told: usize) -> Result<(), FeedError> {
         let (bus, concerns) = (self.bus.clone(), self.concerns());
         let work = async {
             self.publish(&step, &changes, told).await?;
-            self.unwritten.add(step, changes.into_iter().map(|change| (change.key, change.value)), self.last.0);
+            let values = changes.into_iter().map(|change| (change.key, change.value)).collect();
+            self.told.push_back((step, values, self.sequence()));
+            self.taken(WINDOW).await?;
             match &self.values {
                 // What is told meanwhile is written at once when this is done, each value once.
                 Values::Written(writing) if !writing.is_finished() && self.unwritten.values.len() < UNWRITTEN_MAX => {
@@ -324,10 +348,47 @@ impl Feed {
             }
         };
         bus.block_on(bus.unless_denied("tell changes", concerns, work))?;
-        if !matches!(self.values, Values::Written(_)) {
+        if self.unwritten.step.is_some() && !matches!(self.values, Values::Written(_)) {
             self.write();
         }
         Ok(())
+    }
+
+    /// Takes the server's word for what was sent, as far as it is here, and waits until at most so much is without.
+    async fn taken(&mut self, without: usize) -> Result<(), FeedError> {
+        let taken = self.take_word(without).await;
+        if taken.is_err() {
+            self.forget_sent();
+        }
+        taken
+    }
+
+    async fn take_word(&mut self, without: usize) -> Result<(), FeedError> {
+        loop {
+            let has_to_wait = self.sent.len() > without;
+            let Some(sent) = self.sent.front_mut() else { return Ok(()) };
+            let ack = match (&mut sent.ack).now_or_never() {
+                Some(ack) => ack,
+                None if has_to_wait => (&mut sent.ack).await,
+                None => return Ok(()),
+            };
+            let ack = ack.map_err(sorted)?;
+            if ack.sequence != sent.link.0 || ack.duplicate {
+                return Err(FeedError::Moved);
+            }
+            let Some(Sent { link, .. }) = self.sent.pop_front() else { unreachable!("it was the first") };
+            let sequence = link.0;
+            self.last = link;
+            self.is_linked = true;
+            while let Some((step, values, end)) = self.told.pop_front_if(|(.., end)| *end <= sequence) {
+                self.unwritten.add(step, values, end);
+            }
+        }
+    }
+
+    fn forget_sent(&mut self) {
+        self.sent.clear();
+        self.told.clear();
     }
 
     /// Begins to write what is unwritten.
@@ -351,6 +412,8 @@ impl Feed {
     /// # Errors
     /// [`FeedError`]: it is not, and does not come to it.
     pub fn go_on(&mut self) -> Result<bool, FeedError> {
+        let (bus, concerns) = (self.bus.clone(), self.concerns());
+        bus.block_on(bus.unless_denied("tell changes", concerns, self.taken(WINDOW)))?;
         match &self.values {
             Values::Written(writing) if !writing.is_finished() => return Ok(true),
             Values::Written(_) => {
@@ -363,7 +426,7 @@ impl Feed {
         if is_behind {
             self.write();
         }
-        Ok(is_behind)
+        Ok(is_behind || !self.told.is_empty())
     }
 
     /// Waits until the bucket is up to all that was told.
@@ -376,6 +439,7 @@ impl Feed {
     }
 
     async fn settle(&mut self) -> Result<(), FeedError> {
+        self.taken(0).await?;
         self.written().await?;
         let unwritten = std::mem::take(&mut self.unwritten);
         if unwritten.step.is_none() {
@@ -450,41 +514,35 @@ impl Feed {
     }
 
     async fn publish(&mut self, step: &Step, changes: &[Change], told: usize) -> Result<(), FeedError> {
-        let mut rest = changes.iter().enumerate().skip(told).peekable();
-        let mut under_way: VecDeque<(u64, String, Acknowledgement)> = VecDeque::new();
-        let mut next = self.last.clone();
-        loop {
+        for (at, change) in changes.iter().enumerate().skip(told) {
             // The first one behind a look at the tail goes alone, fenced by its number: only then the server knows
             // its id, and takes the next ones behind it and nothing else.
-            let window = if self.is_linked { WINDOW } else { 1 };
-            while under_way.len() < window {
-                let Some((at, change)) = rest.next() else { break };
-                let id = format!("{}.{}.{}", step.since, step.commit, at + 1);
-                let mut message = Publish::new(change.body.clone())
-                    .header(channel::SINCE, step.since.to_string())
-                    .header(channel::COMMIT, step.commit.to_string())
-                    .header(channel::COMMIT_HASH, step.hash.as_str())
-                    .header(channel::STEP, format!("{}/{}", at + 1, changes.len()))
-                    .expected_stream(&self.stream)
-                    .expected_last_sequence(next.0)
-                    .id(&id);
-                if self.is_linked {
-                    message = message.expected_last_id(&next.1);
+            self.taken(if self.is_linked { WINDOW - 1 } else { 0 }).await?;
+            let next = self.sent.back().map_or(&self.last, |sent| &sent.link);
+            let id = format!("{}.{}.{}", step.since, step.commit, at + 1);
+            let mut message = Publish::new(change.body.clone())
+                .header(channel::SINCE, step.since.to_string())
+                .header(channel::COMMIT, step.commit.to_string())
+                .header(channel::COMMIT_HASH, step.hash.as_str())
+                .header(channel::STEP, format!("{}/{}", at + 1, changes.len()))
+                .expected_stream(&self.stream)
+                .expected_last_sequence(next.0)
+                .id(&id);
+            if self.is_linked {
+                message = message.expected_last_id(&next.1);
+            }
+            let link = (next.0 + 1, id);
+            let [first, second, third] = change.tokens.each_ref().map(|text| channel::token(text));
+            let subject = channel::feed_subject(&self.ledger, self.name, [&first, &second, &third]);
+            match self.bus.server().publish(subject, message).await {
+                Ok(ack) => self.sent.push_back(Sent { link, ack }),
+                Err(error) => {
+                    self.forget_sent();
+                    return Err(sorted(error));
                 }
-                let [first, second, third] = change.tokens.each_ref().map(|text| channel::token(text));
-                let subject = channel::feed_subject(&self.ledger, self.name, [&first, &second, &third]);
-                let sent = self.bus.server().publish(subject, message).await.map_err(sorted)?;
-                next = (next.0 + 1, id.clone());
-                under_way.push_back((next.0, id, sent));
             }
-            let Some((sequence, id, ack)) = under_way.pop_front() else { return Ok(()) };
-            let ack = ack.await.map_err(sorted)?;
-            if ack.sequence != sequence || ack.duplicate {
-                return Err(FeedError::Moved);
-            }
-            self.last = (sequence, id);
-            self.is_linked = true;
         }
+        Ok(())
     }
 }
 

@@ -196,7 +196,7 @@ pub struct Demo {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// How many days; the story needs 14.
-    #[arg(long, default_value_t = 21, value_parser = clap::value_parser!(u32).range(14..=3660))]
+    #[arg(long, default_value_t = 21, value_parser = clap::value_parser!(u32).range(14..=7300))]
     pub days: u32,
     /// A new folder to keep the data and the pictures in; without it a folder for temporary files is made.
     #[arg(long, value_name = "DIR")]

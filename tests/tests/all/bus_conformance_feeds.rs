@@ -141,7 +141,7 @@ fn two_feeders_get_into_each_others_way_and_neither_comes_to_harm() {
         assert_eq!(other.tail().expect("told").map(|tail| tail.sequence), Some(2));
         other.tell(step(1, 2), changes(&["a"], Some(2)), 0).expect("told");
         other.settled().expect("kept");
-        let moved = one.tell(step(1, 2), changes(&["a"], Some(2)), 0);
+        let moved = one.tell(step(1, 2), changes(&["a"], Some(2)), 0).and_then(|()| one.settled());
         assert!(matches!(moved, Err(FeedError::Moved)), "{moved:?}");
 
         // One that is behind brings the bucket nothing that is older than what it has.

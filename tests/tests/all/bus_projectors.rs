@@ -64,9 +64,13 @@ fn from_the_stream_alone_each_projector_reaches_the_digest_of_the_embedded_model
     let Some(server) = Server::start() else { return };
     let folder = tempdir().expect("a folder");
     let folder = folder.path();
-    let days = if std::env::var_os("LOTLINE_FULL").is_some() { "365" } else { "30" };
+    // A million events in the long battery.
+    let (days, least) = if std::env::var_os("LOTLINE_FULL").is_some() { ("4500", 1_000_000) } else { ("30", 5_000) };
     let said = run(folder, &["demo", "--days", days, "--dir", "dairy"]);
     assert_eq!(said.code, 0, "{said:?}");
+    let told: serde_json::Value =
+        serde_json::from_str(&run(folder, &["verify", "--dir", "dairy", "--json"]).out).expect("JSON");
+    assert!(told["events"].as_u64().is_some_and(|events| events >= least), "{told}");
     let said = publish(folder, "dairy", &server.url());
     assert!(said.starts_with(&format!("{} commits published", commits(folder, "dairy"))), "{said}");
     projectors_reach_what_is_embedded(folder, "dairy", &server);
