@@ -67,7 +67,7 @@ pub enum What {
     /// A command, and what has to come of it.
     Tell(Box<Command>, Verdict),
     /// A question, and its right answer.
-    Ask(Ask),
+    Ask(Box<Ask>),
 }
 
 /// What has to come of a command.
@@ -156,7 +156,7 @@ impl Scenario {
                 None => (said, None),
             };
             let what = match said.strip_prefix('?') {
-                Some(question) => What::Ask(ask(question.trim()).map_err(error)?),
+                Some(question) => What::Ask(Box::new(ask(question.trim()).map_err(error)?)),
                 None => {
                     events += 1;
                     let (command, verdict) = tell(said, events).map_err(error)?;
