@@ -85,14 +85,16 @@ impl Names {
 }
 
 impl Bus {
-    /// The newest snapshot of a read model by its word, such as `inventory`; `None` where there is none.
+    /// The newest snapshot of a read model by its word, such as `inventory`; `None` where there is none, or its head
+    /// cannot be read.
     ///
     /// # Errors
     /// When the server does not tell.
     pub fn snapshot_kept(&self, ledger: LedgerId, model: &'static str) -> Result<Option<SnapshotKept>, Trouble> {
         let names = Names::new(ledger, model);
         let found = self.block_on(self.unless_denied(READING, names.concerns(), self.head(&names)))?;
-        Ok(found.map(|(_, head)| SnapshotKept { commit: CommitNumber::new(head.commit), version: head.version }))
+        let head = found.and_then(|found| found.head);
+        Ok(head.map(|head| SnapshotKept { commit: CommitNumber::new(head.commit), version: head.version }))
     }
 
     /// Keeps a snapshot; false where another one that is as new, or newer, was put there meanwhile.
@@ -108,14 +110,12 @@ impl Bus {
         let description = format!("snapshots of the read models of Lotline ledger {ledger}");
         let made = self.server().need_bucket(names.bucket.clone(), description).await;
         made.map_err(|error| error.trouble("make a bucket"))?;
-        let before = self.head(names).await?;
-        if before
-            .as_ref()
-            .is_some_and(|(_, head)| head.version == snapshot.version && head.commit >= snapshot.commit.get())
+        let (revision, before) = self.head(names).await?.map_or((0, None), |found| (found.revision, found.head));
+        if before.as_ref().is_some_and(|head| head.version == snapshot.version && head.commit >= snapshot.commit.get())
         {
             return Ok(false);
         }
-        let taken = before.as_ref().map(|(_, head)| head.place.as_str());
+        let taken = before.as_ref().map(|head| head.place.as_str());
         let place = PLACES.into_iter().find(|place| Some(*place) != taken).expect("there are two");
         let mut hasher = blake3::Hasher::new();
         let mut under_way: VecDeque<Acknowledgement> = VecDeque::new();
@@ -142,9 +142,8 @@ impl Bus {
             bytes: snapshot.parts.iter().map(|part| part.len() as u64).sum(),
             blake3: hasher.finalize().to_hex().to_string(),
         };
-        let expected = before.map_or(0, |(revision, _)| revision);
         let message =
-            value(names, snapshot.commit, print_snapshot_head(&head)).expected_last_subject_sequence(expected);
+            value(names, snapshot.commit, print_snapshot_head(&head)).expected_last_subject_sequence(revision);
         let sent = self.server().publish(names.head(), message).await.map_err(kept)?;
         match sent.await {
             Ok(_) => Ok(true),
@@ -163,9 +162,10 @@ impl Bus {
     }
 
     async fn whole(&self, names: &Names) -> Result<Option<Snapshot>, SnapshotError> {
-        let Some((_, head)) = self.head(names).await? else { return Ok(None) };
-        let commit = CommitNumber::new(head.commit);
+        let Some(found) = self.head(names).await? else { return Ok(None) };
+        let commit = found.head.as_ref().map_or(found.commit, |head| CommitNumber::new(head.commit));
         let unsound = |why: String| SnapshotError::Unsound { commit, why };
+        let Some(head) = found.head else { return Err(unsound("its head cannot be read".to_owned())) };
         let mut hasher = blake3::Hasher::new();
         let mut parts = Vec::new();
         for number in 1..=head.parts as usize {
@@ -183,18 +183,31 @@ impl Bus {
         if hasher.finalize().to_hex().as_str() != head.blake3 {
             return Err(unsound("its parts are others than those it was made of".to_owned()));
         }
-        let hash = hash_of(&head.commit_hash).ok_or_else(|| unsound("its commit has no hash".to_owned()))?;
+        let hash = CommitHash::parse(&head.commit_hash).ok_or_else(|| unsound("its commit has no hash".to_owned()))?;
         Ok(Some(Snapshot { commit, hash, version: head.version, parts }))
     }
 
-    /// What the bucket says, and its revision; nothing where there is no bucket.
-    async fn head(&self, names: &Names) -> Result<Option<(u64, SnapshotHead)>, Trouble> {
+    /// What the bucket says; nothing where there is no bucket.
+    async fn head(&self, names: &Names) -> Result<Option<Found>, Trouble> {
         match self.server().last_message(&names.stream(), &names.head()).await {
-            Ok(message) => Ok(read_snapshot_head(&message.body).map(|head| (message.sequence, head))),
+            Ok(message) => {
+                let commit = message.headers.value(channel::COMMIT).and_then(|text| text.parse().ok());
+                let commit = CommitNumber::new(commit.unwrap_or(0));
+                Ok(Some(Found { revision: message.sequence, commit, head: read_snapshot_head(&message.body) }))
+            }
             Err(error) if matches!(error.said, Said::NoMessage | Said::NoStream) => Ok(None),
             Err(error) => Err(error.trouble(READING)),
         }
     }
+}
+
+/// A head as it was found.
+struct Found {
+    revision: u64,
+    /// As its message says.
+    commit: CommitNumber,
+    /// `None` where it cannot be read.
+    head: Option<SnapshotHead>,
 }
 
 const READING: &str = "read a snapshot";
@@ -206,15 +219,4 @@ fn kept(error: Failed) -> Trouble {
 
 fn value(names: &Names, commit: CommitNumber, body: Vec<u8>) -> Publish {
     Publish::new(body).expected_stream(names.stream()).header(channel::COMMIT, commit.to_string())
-}
-
-fn hash_of(hex: &str) -> Option<CommitHash> {
-    let mut bytes = [0; 32];
-    if hex.len() != 64 || !hex.is_ascii() {
-        return None;
-    }
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).ok()?;
-    }
-    Some(CommitHash::new(bytes))
 }

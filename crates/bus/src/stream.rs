@@ -27,16 +27,10 @@ pub fn subject(ledger: LedgerId, generation: u32) -> String {
 /// Ledger and generation, from a stream's name.
 fn parse(name: &str) -> Option<(LedgerId, u32)> {
     let (hex, generation) = name.strip_prefix(PREFIX)?.split_once('-')?;
-    let mut id = [0; 16];
-    if hex.len() != 32 || !hex.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
-        return None;
-    }
-    for (at, byte) in id.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).ok()?;
-    }
+    let id = LedgerId::parse(hex)?;
     let number = generation.parse().ok()?;
     // One spelling only: no sign, no leading zero.
-    (number > 0 && generation == u32::to_string(&number)).then_some((LedgerId::new(id), number))
+    (number > 0 && generation == u32::to_string(&number)).then_some((id, number))
 }
 
 /// How far the newest stream of a ledger has come.

@@ -102,6 +102,18 @@ macro_rules! bytes {
             pub const fn as_bytes(&self) -> &[u8; $size] {
                 &self.0
             }
+
+            /// Reads what it is printed as: lower-case hexadecimal digits, and nothing else.
+            pub fn parse(text: &str) -> Option<Self> {
+                let mut bytes = [0; $size];
+                if text.len() != 2 * $size || !text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
+                    return None;
+                }
+                for (at, byte) in bytes.iter_mut().enumerate() {
+                    *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).ok()?;
+                }
+                Some(Self(bytes))
+            }
         }
 
         impl fmt::Display for $name {

@@ -190,6 +190,10 @@ fn an_unfit_snapshot_is_told_and_the_model_begins_at_the_first_commit() {
         begins(&mut wire, &with("blake3", json!(sum)), &flipped, "is no read model");
     }
     begins(&mut wire, &with("commit", json!(until - 1)), &part, "is as of commit");
+    begins(&mut wire, &json!("nonsense"), &part, "its head cannot be read");
+    // Who keeps one puts it in the place of a head that cannot be read.
+    project(folder, &url, "inventory", "beside", &["--snapshot-every", "1000000"]);
+    assert_eq!(head(folder, &mut wire, "inventory")["commit"], json!(until));
     // As it was it is taken.
     assert!(wire.request(&head_key, &[], good.to_string().as_bytes()).json()["seq"].is_u64());
     let said = project(folder, &url, "inventory", "whole", &["--from-snapshot"]);
