@@ -265,7 +265,7 @@ impl<'a> EventRef<'a> {
     }
 
     /// Its keys, ascending.
-    pub fn keys(&self) -> impl ExactSizeIterator<Item = Key> + 'a {
+    pub fn keys(&self) -> impl ExactSizeIterator<Item = Key> + use<'a> {
         self.bytes[2..2 + 16 * key_count(self.bytes)].chunks_exact(16).map(|key| Key::new(array_at(key, 0)))
     }
 

@@ -4,7 +4,7 @@
 //! only the comparison of each previous hash, and the top of the tree, go one by one.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use rayon::prelude::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 
@@ -14,12 +14,13 @@ use crate::files;
 use crate::frame::{CommitHeader, Frame, FrameError};
 use crate::hash;
 use crate::head::{HeadFile, SLOT_BYTES, SLOTS, Slot, SlotError};
-use crate::ids::{CommitHash, CommitNumber};
+use crate::ids::{CommitHash, CommitNumber, Position};
+use crate::index::Pair;
 use crate::keyring;
 use crate::segment::{self, SEGMENT_HEADER_BYTES, Segment};
 use crate::storage::{Access, LockError, LockGuard, Storage, read_range};
 use crate::tree::{self, Tree, TreeHash};
-use crate::view;
+use crate::view::{self, Content};
 use crate::{FORMAT_VERSION, frame};
 
 /// What to verify besides the commits.
@@ -107,7 +108,10 @@ pub fn verify(
         return Err(check.missing(CommitNumber::new(1)).into());
     }
     for (at, first) in segments.iter().enumerate() {
-        check.segment(*first, at + 1 == segments.len(), &mut progress)?;
+        if let Err(damaged) = check.segment(*first, at + 1 == segments.len(), &mut progress) {
+            check.await_index();
+            return Err(damaged);
+        }
     }
     check.finish(segments.len())
 }
@@ -165,8 +169,12 @@ struct Check<'a> {
     total_bytes: u64,
     /// Room for the portion that is proven, and for the one that is read meanwhile.
     buffers: [Vec<u8>; 2],
-    /// Sealed segments whose indexes are to be compared, with their lengths.
-    sealed: Vec<(Segment, u64)>,
+    /// What the index of the segment at work has to tell, where it is to be compared.
+    content: Option<Content>,
+    /// The index of the segment before, which is compared meanwhile.
+    compared: Option<mpsc::Receiver<Result<Option<PathBuf>, OpenError>>>,
+    /// How the indexes have turned out: there, missing, or damaged. Damage of the chain is told first.
+    indexes: Vec<Result<Option<PathBuf>, OpenError>>,
 }
 
 /// A frame that was checked for itself.
@@ -175,6 +183,8 @@ struct Proven {
     hash: CommitHash,
     bytes: u64,
     leaves: Vec<TreeHash>,
+    /// Its part of the key index, if that was asked for.
+    pairs: Vec<Pair>,
 }
 
 /// Frames are handed to the threads in portions of about this many bytes.
@@ -206,7 +216,9 @@ impl<'a> Check<'a> {
             bytes: 0,
             total_bytes: 0,
             buffers: [const { Vec::new() }; 2],
-            sealed: Vec::new(),
+            content: None,
+            compared: None,
+            indexes: Vec::new(),
         };
         check.slots.retain(|slot| *slot != Slot::empty(check.head.ledger));
         check
@@ -229,6 +241,8 @@ impl<'a> Check<'a> {
         let live = self.beside_writer && first == self.best.segment;
         let upto = if live { self.best.end } else { len };
         let mut at = SEGMENT_HEADER_BYTES as u64;
+        self.content = (!last && self.options.indexes).then(Content::default);
+        let pairs_from = self.content.as_ref().map(|_| segment.before.next_position);
         let [mut bytes, mut behind] = std::mem::take(&mut self.buffers);
         segment.read_into(&mut bytes, at, upto.min(at + PORTION_BYTES))?;
         loop {
@@ -236,9 +250,9 @@ impl<'a> Check<'a> {
             let end = at + frames.iter().map(|frame| frame.len() as u64).sum::<u64>();
             let mut read_on = || segment.read_into(&mut behind, end, upto.min(end + PORTION_BYTES));
             let (proven, read) = if bytes.len() < ALONE_BYTES {
-                (frames.iter().map(|frame| prove(frame)).collect(), read_on())
+                (frames.iter().map(|frame| prove(frame, pairs_from)).collect(), read_on())
             } else {
-                rayon::join(|| prove_all(&frames, bytes.len()), read_on)
+                rayon::join(|| prove_all(&frames, bytes.len(), pairs_from), read_on)
             };
             self.portion(&segment, first, at, proven)?;
             self.bytes += end - at;
@@ -257,10 +271,32 @@ impl<'a> Check<'a> {
         }
         self.buffers = [bytes, behind];
         self.end_of_segment(&segment, at, upto, last)?;
-        if !last && self.options.indexes {
-            self.sealed.push((segment, len));
+        if let Some(content) = self.content.take() {
+            self.compare_index(segment, len, content);
         }
         Ok(())
+    }
+
+    /// Compares the index of a segment that is proven, beside what is proven next, once that of the one before is done.
+    fn compare_index(&mut self, segment: Segment, len: u64, content: Content) {
+        self.await_index();
+        let (storage, dir, head) = (Arc::clone(self.storage), self.dir.to_path_buf(), self.head);
+        let check = move || check_index(&*storage, &dir, &segment, len, content, &head);
+        if len < ALONE_BYTES as u64 {
+            self.indexes.push(check());
+        } else {
+            let (done, compared) = mpsc::sync_channel(1);
+            // It is waited for, whatever becomes of the verification.
+            rayon::spawn(move || drop(done.send(check())));
+            self.compared = Some(compared);
+        }
+    }
+
+    /// Takes in how the index that is compared has turned out.
+    fn await_index(&mut self) {
+        if let Some(compared) = self.compared.take() {
+            self.indexes.push(compared.recv().expect("the comparison does not panic"));
+        }
     }
 
     /// Follows the chain over proven frames, the first of which stands at `at`.
@@ -277,6 +313,9 @@ impl<'a> Check<'a> {
                 return Err(segment.damage(at, &self.head, DamageKind::Chain(Box::new(broken))).into());
             }
             self.head = self.head.after(&one.header, one.hash);
+            if let Some(content) = &mut self.content {
+                content.add(segment, at, &one.header, one.pairs);
+            }
             self.leaves.extend(one.leaves);
             self.check_slots(first, at, at + one.bytes)?;
             at += one.bytes;
@@ -356,20 +395,16 @@ impl<'a> Check<'a> {
             return Err(head_damage(self.dir, 0, kind).into());
         }
         keyring::read(&**self.storage, self.dir, self.head.ledger)?;
-        let check = |(segment, len): &(Segment, u64)| check_index(&**self.storage, self.dir, segment, *len);
-        let checked: Vec<Result<Option<PathBuf>, OpenError>> = if self.total_bytes < ALONE_BYTES as u64 {
-            self.sealed.iter().map(check).collect()
-        } else {
-            self.sealed.par_iter().map(check).collect()
-        };
-        let checked: Vec<Option<PathBuf>> = checked.into_iter().collect::<Result<_, _>>()?;
+        self.await_index();
+        let checked: Vec<Option<PathBuf>> = self.indexes.into_iter().collect::<Result<_, _>>()?;
+        let compared = checked.len();
         let missing_indexes: Vec<PathBuf> = checked.into_iter().flatten().collect();
         std::mem::take(&mut self.leaves).into_iter().for_each(|leaf| self.tree.push(leaf));
         Ok(Verified {
             head: self.head,
             root: self.tree.root(),
             segments,
-            indexes: self.sealed.len() - missing_indexes.len(),
+            indexes: compared - missing_indexes.len(),
             missing_indexes,
             beyond_head: self.head.commit.get() - self.best.head.commit.get(),
             beside_writer: self.beside_writer,
@@ -377,15 +412,22 @@ impl<'a> Check<'a> {
     }
 }
 
-/// Compares a key index with the one that the segment gives; the path if there is none.
-fn check_index(storage: &dyn Storage, dir: &Path, segment: &Segment, len: u64) -> Result<Option<PathBuf>, OpenError> {
+/// Compares a key index with the one that the segment gives, whose chain ends at `head`; the path if there is none.
+fn check_index(
+    storage: &dyn Storage,
+    dir: &Path,
+    segment: &Segment,
+    len: u64,
+    content: Content,
+    head: &Head,
+) -> Result<Option<PathBuf>, OpenError> {
     let path = files::index(dir, segment.first);
     let file = match storage.open(&path, Access::Read) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Some(path)),
         Err(error) => return Err(Failure::of("open", &path)(error).into()),
     };
-    let right = view::rebuild_image(segment, len)?;
+    let right = content.image(segment, len, head);
     let upto = file.len().map_err(Failure::of("look at", &path))?;
     let found = read_range(&*file, 0, upto).map_err(Failure::of("read", &path))?;
     if found == right {
@@ -412,15 +454,16 @@ fn complete_frames(mut bytes: &[u8]) -> Vec<&[u8]> {
 }
 
 /// Checks frames of so many bytes for themselves, by all threads: one frame may be as large as thousands.
-fn prove_all(frames: &[&[u8]], bytes: usize) -> Vec<Result<Proven, FrameError>> {
+fn prove_all(frames: &[&[u8]], bytes: usize, pairs_from: Option<Position>) -> Vec<Result<Proven, FrameError>> {
     let enough = frames.len() * ALONE_BYTES / bytes;
-    frames.par_iter().with_min_len(enough.max(1)).map(|frame| prove(frame)).collect()
+    frames.par_iter().with_min_len(enough.max(1)).map(|frame| prove(frame, pairs_from)).collect()
 }
 
-/// Checks a frame for itself and hashes it.
-fn prove(bytes: &[u8]) -> Result<Proven, FrameError> {
+/// Checks a frame for itself and hashes it; lists its keys, if they are asked for, counted from a position.
+fn prove(bytes: &[u8], pairs_from: Option<Position>) -> Result<Proven, FrameError> {
     let frame = Frame::decode(bytes)?;
     let header = *frame.header();
+    let pairs = pairs_from.map_or_else(Vec::new, |first| view::pairs_of(&frame, first).collect());
     hash::with(|hasher| {
         let mut leaves = Vec::with_capacity(header.event_count as usize);
         let mut hashes = Vec::with_capacity(header.event_count as usize);
@@ -430,6 +473,6 @@ fn prove(bytes: &[u8]) -> Result<Proven, FrameError> {
             leaves.push(tree::leaf_hash(event.position(), header.recorded_at, hash));
         }
         let hash = hasher.commit(frame.header_bytes(), hashes);
-        Ok(Proven { header, hash, bytes: bytes.len() as u64, leaves })
+        Ok(Proven { header, hash, bytes: bytes.len() as u64, leaves, pairs })
     })
 }

@@ -11,7 +11,7 @@ use rayon::slice::ParallelSliceMut;
 
 use crate::chain::Head;
 use crate::error::{DamageKind, ReadError};
-use crate::frame::{Frame, u64_at};
+use crate::frame::{CommitHeader, Frame, u64_at};
 use crate::ids::{CommitHash, CommitNumber, Key, Micros, Position};
 use crate::index::{self, About, CommitEntry, Index, Pair, Source, Unusable};
 use crate::segment::{self, Next, SEGMENT_HEADER_BYTES, Segment};
@@ -181,10 +181,10 @@ pub(crate) fn rebuild(segment: &Segment, len: u64) -> Result<(Index, Vec<u8>), R
 }
 
 /// The bytes of the index that a sealed segment of so many bytes gives.
-pub(crate) fn rebuild_image(segment: &Segment, len: u64) -> Result<Vec<u8>, ReadError> {
+fn rebuild_image(segment: &Segment, len: u64) -> Result<Vec<u8>, ReadError> {
     let start = SEGMENT_HEADER_BYTES as u64;
     let bytes = segment.read(start, len)?;
-    let (mut commits, mut pairs): (Vec<CommitEntry>, Vec<Pair>) = (Vec::new(), Vec::new());
+    let mut content = Content::default();
     let (mut at, mut head) = (0, segment.before);
     let mut last = None;
     while at < bytes.len() {
@@ -199,12 +199,7 @@ pub(crate) fn rebuild_image(segment: &Segment, len: u64) -> Result<Vec<u8>, Read
                 return Err(segment.bad_frame(error, offset, Some(commit), Some(position)));
             }
         };
-        let first = (head.next_position.get() - segment.before.next_position.get()) as u32;
-        let recorded_at = frame.header().recorded_at;
-        commits.push(CommitEntry { offset: offset as u32, event: first, recorded_at });
-        for (event, number) in frame.events().zip(first..) {
-            pairs.extend(event.keys().map(|key| (key, number)));
-        }
+        content.add(segment, offset, frame.header(), pairs_of(&frame, segment.before.next_position));
         at += frame.bytes().len();
         head = head.after(frame.header(), head.hash);
         last = Some(frame);
@@ -212,17 +207,61 @@ pub(crate) fn rebuild_image(segment: &Segment, len: u64) -> Result<Vec<u8>, Read
     let Some(last) = last else {
         return Err(segment.damage(start, &head, DamageKind::SegmentEnd).into());
     };
-    pairs.par_sort_unstable();
-    let about = About {
-        ledger: segment.before.ledger,
-        first: segment.first,
-        first_position: segment.before.next_position,
-        segment_bytes: len,
-        last_hash: last.hash(),
-        commits: commits.len() as u32,
-        events: (head.next_position.get() - segment.before.next_position.get()) as u32,
-    };
-    Ok(index::encode(&about, &commits, &pairs))
+    head.hash = last.hash();
+    Ok(content.image(segment, len, &head))
+}
+
+/// The keys of a frame's events, which are counted from the segment's first position.
+pub(crate) fn pairs_of<'a, B: AsRef<[u8]>>(
+    frame: &'a Frame<B>,
+    first: Position,
+) -> impl Iterator<Item = Pair> + use<'a, B> {
+    frame.events().flat_map(move |event| {
+        // What does not follow the first position is refused with the frame, by who follows the chain.
+        let number = event.position().get().wrapping_sub(first.get()) as u32;
+        event.keys().map(move |key| (key, number))
+    })
+}
+
+/// What a segment's index tells, as its frames give it one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Content {
+    commits: Vec<CommitEntry>,
+    pairs: Vec<Pair>,
+}
+
+impl Content {
+    /// Adds a frame that stands at `offset` and continues the segment's chain.
+    pub(crate) fn add(
+        &mut self,
+        segment: &Segment,
+        offset: u64,
+        header: &CommitHeader,
+        pairs: impl IntoIterator<Item = Pair>,
+    ) {
+        self.commits.push(CommitEntry {
+            // Segments are smaller than 4 GiB; the writer's options see to it.
+            offset: offset as u32,
+            event: (header.first_position.get() - segment.before.next_position.get()) as u32,
+            recorded_at: header.recorded_at,
+        });
+        self.pairs.extend(pairs);
+    }
+
+    /// The bytes of the index of this segment of so many bytes, whose chain ends at `head`.
+    pub(crate) fn image(mut self, segment: &Segment, len: u64, head: &Head) -> Vec<u8> {
+        self.pairs.par_sort_unstable();
+        let about = About {
+            ledger: segment.before.ledger,
+            first: segment.first,
+            first_position: segment.before.next_position,
+            segment_bytes: len,
+            last_hash: head.hash,
+            commits: self.commits.len() as u32,
+            events: (head.next_position.get() - segment.before.next_position.get()) as u32,
+        };
+        index::encode(&about, &self.commits, &self.pairs)
+    }
 }
 
 /// The segments and the head, consistent with each other.
