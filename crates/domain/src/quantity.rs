@@ -25,6 +25,9 @@ pub enum QuantityError {
     /// More than 15 digits before the point.
     #[error("{0} has more than 15 digits before the point")]
     TooLarge(String),
+    /// More digits than are kept.
+    #[error("{0} has too many digits: at most 15 before the point and {SCALE_MAX} behind it are kept exactly")]
+    TooLong(String),
     /// Not a decimal number.
     #[error("{0:?} is not a decimal number")]
     Form(String),
@@ -118,7 +121,7 @@ fn bounded(value: Decimal) -> Result<Decimal, QuantityError> {
     if value.scale() > SCALE_MAX {
         return Err(QuantityError::TooFine(value.to_string()));
     }
-    if value.abs() > Decimal::from(VALUE_MAX) {
+    if value.abs().trunc() > Decimal::from(VALUE_MAX) {
         return Err(QuantityError::TooLarge(value.to_string()));
     }
     Ok(if value.is_zero() { Decimal::ZERO } else { value })
@@ -127,23 +130,32 @@ fn bounded(value: Decimal) -> Result<Decimal, QuantityError> {
 /// Parses a decimal number, with or without an exponent.
 ///
 /// # Errors
-/// [`QuantityError::Form`] when it is none or not exactly representable.
+/// [`QuantityError::Form`] when it is none, [`QuantityError::TooLong`] when it is one that cannot be held exactly.
 pub fn parse_decimal(text: &str) -> Result<Decimal, QuantityError> {
-    let form = || QuantityError::Form(text.to_owned());
-    let parsed = if text.contains(['e', 'E']) {
-        Decimal::from_scientific(text).map_err(|_| form())
-    } else {
-        Decimal::from_str_exact(text).map_err(|_| form())
+    let parsed = match text.contains(['e', 'E']) {
+        true => Decimal::from_scientific(text),
+        false => Decimal::from_str_exact(text),
     };
-    parsed.or_else(|error| {
+    parsed.or_else(|_| {
         // Trailing zeros beyond 28 digits are still exact.
         match text.split_once('.') {
             Some((_, fraction)) if fraction.len() > 28 && !text.contains(['e', 'E']) => {
-                Decimal::from_str_exact(text.trim_end_matches('0').trim_end_matches('.')).map_err(|_| form())
+                Decimal::from_str_exact(text.trim_end_matches('0').trim_end_matches('.')).map_err(|_| not_held(text))
             }
-            _ => Err(error),
+            _ => Err(not_held(text)),
         }
     })
+}
+
+/// Why a text cannot be held as a decimal: it is none, or it has too many digits.
+fn not_held(text: &str) -> QuantityError {
+    let (number, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let unsigned = |part: &str| part.strip_prefix(['-', '+']).unwrap_or(part).to_owned();
+    let is_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let (number, exponent) = (unsigned(number), unsigned(exponent));
+    let (whole, fraction) = number.split_once('.').unwrap_or((&number, "0"));
+    let is_number = [whole, fraction, &exponent].iter().all(|part| !part.is_empty() && is_digits(part));
+    if is_number { QuantityError::TooLong(text.to_owned()) } else { QuantityError::Form(text.to_owned()) }
 }
 
 /// An exact ratio, always reduced, its denominator above zero.
@@ -272,8 +284,12 @@ impl Ratio {
         let shift = 10i128.checked_pow(scale)?;
         // The whole apart from the rest, so that long fractions fit.
         let whole = self.num.div_euclid(self.den).checked_mul(shift)?;
-        let rest = self.num.rem_euclid(self.den).checked_mul(shift)?;
-        Some((whole.checked_add(rest / self.den)?, rest % self.den))
+        let rest = self.num.rem_euclid(self.den);
+        let (digits, rest) = match rest.checked_mul(shift) {
+            Some(shifted) => (shifted / self.den, shifted % self.den),
+            None => digits(rest, self.den, scale),
+        };
+        Some((whole.checked_add(digits)?, rest))
     }
 
     /// The largest multiple of 10^−scale that is not above it.
@@ -318,6 +334,27 @@ impl Ratio {
         let factor = 10i128.checked_pow(scale)? / self.den;
         Decimal::try_from_i128_with_scale(self.num.checked_mul(factor)?, scale).ok().map(|d| d.normalize())
     }
+}
+
+/// The first `scale` digits behind the point of `rest / den`, which is below one, and what is over, by long division.
+fn digits(rest: i128, den: i128, scale: u32) -> (i128, i128) {
+    // Below 2^127 each, so that twice of it fits without its sign.
+    let (mut rest, den) = (rest.unsigned_abs(), den.unsigned_abs());
+    let mut digits = 0;
+    for _ in 0..scale {
+        // Ten times the rest as sums of two that are each below the denominator.
+        let add = |a: (i128, u128), b: (i128, u128)| {
+            let sum = a.1 + b.1;
+            (a.0 + b.0 + i128::from(sum >= den), if sum >= den { sum - den } else { sum })
+        };
+        let one = (0, rest);
+        let two = add(one, one);
+        let four = add(two, two);
+        let ten = add(add(four, four), two);
+        digits = digits * 10 + ten.0;
+        rest = ten.1;
+    }
+    (digits, i128::try_from(rest).expect("below the denominator"))
 }
 
 impl PartialOrd for Ratio {
@@ -386,6 +423,21 @@ mod tests {
     }
 
     #[test]
+    fn long_fractions_have_their_digits_too() {
+        let (num, den) = (i128::MAX / 3, i128::MAX - 2);
+        let long = ratio(num, den);
+        assert_eq!(long.floor_to(9).map(|d| d.to_string()), Some("0.333333333".into()));
+        assert_eq!(long.ceil_to(9).map(|d| d.to_string()), Some("0.333333334".into()));
+        assert_eq!(long.neg().floor_to(9).map(|d| d.to_string()), Some("-0.333333334".into()));
+        assert_eq!(long.round_to(0).map(|d| d.to_string()), Some("0".into()));
+        // Long division gives what the short way gives.
+        for (rest, den) in [(1, 3), (2, 7), (999, 1000), (0, 5), (10_i128.pow(20) + 7, 10_i128.pow(21) + 1)] {
+            let shift = 1_000_000_000;
+            assert_eq!(digits(rest, den, 9), (rest * shift / den, rest * shift % den));
+        }
+    }
+
+    #[test]
     fn order_holds_where_products_do_not_fit() {
         let big = i128::MAX / 3;
         assert!(ratio(big, big - 1) > Ratio::ONE);
@@ -400,6 +452,12 @@ mod tests {
         assert!(matches!(Stated::parse("0.0000000001", unit), Err(QuantityError::TooFine(_))));
         assert!(matches!(Stated::parse("1000000000000000", unit), Err(QuantityError::TooLarge(_))));
         assert!(matches!(Stated::parse("one", unit), Err(QuantityError::Form(_))));
+        assert!(matches!(Stated::parse("1.2.3", unit), Err(QuantityError::Form(_))));
+        assert!(matches!(Stated::parse("", unit), Err(QuantityError::Form(_))));
+        for long in ["1".repeat(40), format!("1.{}", "1".repeat(40)), "1e400".to_owned()] {
+            assert!(matches!(Stated::parse(&long, unit), Err(QuantityError::TooLong(_))), "{long}");
+        }
+        assert!(Stated::parse("999999999999999.9", unit).is_ok());
         assert_eq!(Stated::parse("1.50", unit), Stated::parse("1.5", unit));
         assert_eq!(Stated::parse("1e3", unit), Stated::parse("1000", unit));
     }

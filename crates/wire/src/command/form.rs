@@ -117,12 +117,16 @@ impl<T: Name> Word for Text<T> {
     }
 }
 
+/// What a name is made of, as a regular expression.
+const NAME: &str =
+    "[^\\s\\u0000-\\u001f\\u007f-\\u009f]([^\\u0000-\\u001f\\u007f-\\u009f]*[^\\s\\u0000-\\u001f\\u007f-\\u009f])?";
+
 fn name_schema(what: &str) -> Schema {
     json_schema!({
         "type": "string",
         "minLength": 1,
         "maxLength": NAME_MAX,
-        "pattern": "^[^\\s\\u0000-\\u001f\\u007f-\\u009f]([^\\u0000-\\u001f\\u007f-\\u009f]*[^\\s\\u0000-\\u001f\\u007f-\\u009f])?$",
+        "pattern": format!("^{NAME}$"),
         "description": format!("A {what}: at most {NAME_MAX} bytes of UTF-8, no control characters, no white space at either end."),
     })
 }
@@ -600,9 +604,28 @@ impl JsonSchema for BatchIdForm {
     }
 }
 
-/// A batch: an object with its whole identity, or a string with its bare code.
+/// A batch: an object with its whole identity, or a string with its bare code. A bare code that reads like a full name
+/// has `?/` before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchForm(pub BatchRef);
+
+/// What stands before a bare code where it would read like a full name.
+const BARE: &str = "?/";
+
+/// Whether a text reads like a batch's full name (`item/code@issuer`) or like a GS1 identifier. Who writes one where a
+/// bare code is meant would speak of a batch that nobody else speaks of.
+fn is_like_a_name(text: &str) -> bool {
+    let starts = |with: &str| text.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
+    text.contains('/') || text.starts_with('(') || starts("urn:")
+}
+
+/// A bare code as it is written.
+fn bare(code: &BatchCode) -> Cow<'_, str> {
+    match is_like_a_name(code.as_str()) {
+        true => Cow::Owned(format!("{BARE}{code}")),
+        false => Cow::Borrowed(code.as_str()),
+    }
+}
 
 struct BatchVisitor;
 
@@ -613,7 +636,18 @@ impl<'de> Visitor<'de> for BatchVisitor {
         f.write_str("a batch: {\"item\": …, \"code\": …} or its bare code as a string")
     }
 
-    fn visit_str<E: Error>(self, code: &str) -> Result<BatchForm, E> {
+    fn visit_str<E: Error>(self, text: &str) -> Result<BatchForm, E> {
+        let code = match text.strip_prefix(BARE) {
+            Some(code) => code,
+            None if is_like_a_name(text) => {
+                return Err(E::custom(format!(
+                    "{text:?} reads like a full name, and a string is a bare code: write {{\"item\": …, \"code\": …}}, \
+                     with \"issuer\" where a supplier gave the code; or {:?} if this is the code itself",
+                    format!("{BARE}{text}")
+                )));
+            }
+            None => text,
+        };
         Text::read(code).map(|Text(code)| BatchForm(BatchRef::Code(code))).map_err(E::custom)
     }
 
@@ -633,7 +667,7 @@ impl Serialize for BatchForm {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         match &self.0 {
             BatchRef::Known(id) => BatchIdForm(id.clone()).serialize(to),
-            BatchRef::Code(code) => to.serialize_str(code.as_str()),
+            BatchRef::Code(code) => to.serialize_str(&bare(code)),
         }
     }
 }
@@ -645,8 +679,13 @@ impl JsonSchema for BatchForm {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "A batch: its whole identity, or its bare code where that is all that is known.",
-            "anyOf": [generator.subschema_for::<BatchIdForm>(), Text::<BatchCode>::schema()],
+            "description": "A batch: its whole identity, or its bare code where that is all that is known. A bare code that \
+                            reads like a full name (it has a /, or begins with ( or urn:) has ?/ before it.",
+            "anyOf": [
+                generator.subschema_for::<BatchIdForm>(),
+                {"allOf": [Text::<BatchCode>::schema(), {"pattern": "^(?![(]|[uU][rR][nN]:)[^/]*$"}]},
+                {"type": "string", "maxLength": BARE.len() + NAME_MAX, "pattern": format!("^[?]/{NAME}$")},
+            ],
         })
     }
 }
