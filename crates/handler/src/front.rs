@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use lotline_domain::command::{Body, Command};
 use lotline_ledger::{
-    AppendError, GroupOptions, GroupWriter, Keyring, LedgerId, MAX_EVENTS, MAX_FRAME_BYTES, Micros, Reader, Recovery,
-    Storage, Writer,
+    AppendError, CommitNumber, GroupOptions, GroupWriter, Keyring, LedgerId, MAX_EVENTS, MAX_FRAME_BYTES, Micros,
+    Reader, Recovery, Storage, Writer,
 };
 use lotline_wire::content::content_hash;
 use lotline_wire::key;
@@ -41,6 +41,8 @@ pub struct Options {
     pub book_facts: usize,
     /// The clock of decisions and recording times.
     pub clock: Arc<dyn Clock>,
+    /// Begin a new keyring where the ledger's own is lost for ever.
+    pub new_keyring: bool,
 }
 
 impl Default for Options {
@@ -52,19 +54,21 @@ impl Default for Options {
             queue: 16_384,
             book_facts: 4_000_000,
             clock: Arc::new(SystemClock::default()),
+            new_keyring: false,
         }
     }
 }
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { ledger, group_events, group_bytes, queue, book_facts, clock: _ } = self;
+        let Self { ledger, group_events, group_bytes, queue, book_facts, clock: _, new_keyring } = self;
         f.debug_struct("Options")
             .field("ledger", ledger)
             .field("group_events", group_events)
             .field("group_bytes", group_bytes)
             .field("queue", queue)
             .field("book_facts", book_facts)
+            .field("new_keyring", new_keyring)
             .finish_non_exhaustive()
     }
 }
@@ -152,11 +156,16 @@ impl Handler {
     /// Starts on a ledger that is open for writing, with its keyring.
     ///
     /// # Errors
-    /// [`OpenError`] when the keyring cannot be written, master data cannot be read, or there is no thread.
+    /// [`OpenError`] when the keyring is missing or cannot be written, master data cannot be read, or there is no thread.
     pub fn start(writer: Writer, ring: Keyring, options: Options) -> Result<Self, OpenError> {
         let reader = writer.reader();
         let recovery = writer.recovery().clone();
         let mut keys = SealingKeys::new(ring);
+        // The secret is stored before the first commit: where there are commits, it was there.
+        let is_new = writer.head().commit == CommitNumber::ZERO;
+        if !is_new && !options.new_keyring && !keys.has_ledger_secret() {
+            return Err(OpenError::NoKeyring);
+        }
         let secret = Sealer::new(&mut keys)?.secret().clone();
         keys.store(Micros::new(options.clock.now().0))?;
         let mut frames = Frames::new(reader.clone());

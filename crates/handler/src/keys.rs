@@ -17,6 +17,11 @@ impl SealingKeys {
         Self { ring, fresh: BTreeMap::new() }
     }
 
+    /// Whether it knows of the ledger's secret, be it destroyed.
+    pub(crate) fn has_ledger_secret(&self) -> bool {
+        !matches!(stored(&self.ring, KeyId::LEDGER_SECRET), KeyState::Unknown)
+    }
+
     /// Stores the new keys, durably.
     pub(crate) fn store(&mut self, now: Micros) -> Result<(), KeyringError> {
         if self.fresh.is_empty() {

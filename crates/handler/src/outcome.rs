@@ -97,7 +97,10 @@ pub enum SubmitError {
         retry_after: Duration,
     },
     /// Somebody has to look at the clock; observations are taken all the same.
-    #[error("the clock says {now}, {expected} was expected; intents are stopped until it is set right or accepted")]
+    #[error(
+        "the clock says {now}, {expected} was expected; intents are stopped until it is set right, or accepted \
+         (--accept-clock)"
+    )]
     ClockStepped {
         /// What the clock says.
         now: Instant,
@@ -186,6 +189,12 @@ pub enum OpenError {
     /// The keyring was not opened.
     #[error("the keyring of sealed values could not be opened")]
     Keyring(#[from] KeyringError),
+    /// The ledger has commits, and its keyring is missing, or has no secret of the ledger.
+    #[error(
+        "the keyring of the ledger is missing: without it nothing that was sealed can be read, and what is sent again \
+         cannot be told from what is new"
+    )]
+    NoKeyring,
     /// No secret to hash contents with.
     #[error("the ledger's secret is missing")]
     Secret(#[from] lotline_wire::seal::SealError),

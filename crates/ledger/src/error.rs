@@ -273,3 +273,10 @@ pub enum DamageKind {
     #[error("the keyring is damaged")]
     Keyring,
 }
+
+impl DamageKind {
+    /// True for what the next writer makes anew: nothing that was recorded is lost.
+    pub fn is_mended_by_a_writer(&self) -> bool {
+        matches!(self, Self::HeadSlot { .. } | Self::Index)
+    }
+}

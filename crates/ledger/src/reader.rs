@@ -12,6 +12,7 @@ use crate::frame::{Event, Frame, FrameError};
 use crate::head::HeadFile;
 use crate::ids::{CommitNumber, Key, LedgerId, Micros, Position};
 use crate::load;
+use crate::recovery;
 use crate::segment::{self, Next, Segment};
 use crate::storage::{Access, Storage};
 use crate::view::{OpenSegment, View};
@@ -42,7 +43,8 @@ impl Reader {
     pub fn open(storage: Arc<dyn Storage>, dir: impl AsRef<Path>) -> Result<Self, OpenError> {
         let dir = dir.as_ref();
         let Some(head_file) = HeadFile::open(&*storage, dir, Access::Read)? else {
-            return Err(OpenError::NotFound { dir: dir.to_path_buf() });
+            let names = storage.list(dir).unwrap_or_default();
+            return Err(recovery::without_head(&*storage, dir, &names));
         };
         let slot = head_file.best()?;
         let loaded = load::load(&*storage, dir, &slot, Access::Read)?;

@@ -270,7 +270,7 @@ pub(crate) fn replace_head(storage: &dyn Storage, dir: &Path, slot: &Slot) -> Re
 }
 
 /// There is no head file: no ledger, one whose making was interrupted, or a damaged one.
-fn without_head(storage: &dyn Storage, dir: &Path, names: &[String]) -> OpenError {
+pub(crate) fn without_head(storage: &dyn Storage, dir: &Path, names: &[String]) -> OpenError {
     match holds_commits(storage, dir, names) {
         Ok(false) => OpenError::NotFound { dir: dir.to_path_buf() },
         Ok(true) => OpenError::Damaged(Damage {

@@ -39,10 +39,8 @@ impl Default for VerifyOptions {
 /// How far a verification is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Commits proven so far.
-    pub commits: u64,
-    /// Events proven so far.
-    pub events: u64,
+    /// The last commit proven so far.
+    pub head: Head,
     /// Bytes read so far.
     pub bytes: u64,
     /// Bytes of all segments when it began.
@@ -66,6 +64,8 @@ pub struct Verified {
     pub beyond_head: u64,
     /// Whether a writer was at work, so that only what the head file named was verified, and not what follows.
     pub beside_writer: bool,
+    /// Whether there is a keyring; without one nothing that was sealed can be read.
+    pub keyring: bool,
 }
 
 /// Verifies the ledger in a folder and calls `progress` now and then. Changes nothing but for taking the writer's lock
@@ -93,9 +93,10 @@ pub fn verify(
     // Held to the end: nobody writes while this reads. A folder that cannot be written has no writer to keep out.
     let lock: Result<Box<dyn LockGuard>, LockError> = storage.lock(&dir.join(files::LOCK));
     let beside_writer = matches!(lock, Err(LockError::Busy));
-    let slots = read_slots(&**storage, dir, beside_writer)?;
+    let (slots, damaged_slot) = read_slots(&**storage, dir, beside_writer)?;
     let best = *slots.iter().max_by_key(|slot| slot.head.commit).ok_or_else(|| no_head(dir))?;
     let mut check = Check::new(storage, dir, options, slots, best, beside_writer);
+    check.damaged_slot = damaged_slot;
     // A writer may have gone on since the names were listed; what it added lies beyond the head.
     let segments: Vec<CommitNumber> =
         if beside_writer { segments.into_iter().filter(|first| *first <= best.segment).collect() } else { segments };
@@ -109,6 +110,7 @@ pub fn verify(
     }
     for (at, first) in segments.iter().enumerate() {
         if let Err(damaged) = check.segment(*first, at + 1 == segments.len(), &mut progress) {
+            progress(check.progress());
             check.await_index();
             return Err(damaged);
         }
@@ -124,17 +126,23 @@ fn head_damage(dir: &Path, offset: usize, kind: DamageKind) -> Damage {
     Damage { file: dir.join(files::HEAD), offset: offset as u64, commit: None, position: None, kind }
 }
 
-/// The slots of the head file, all valid. Beside a writer one may be half written; the others count then.
-fn read_slots(storage: &dyn Storage, dir: &Path, beside_writer: bool) -> Result<Vec<Slot>, ReadError> {
+/// The valid slots of the head file, and the first one that is not. Beside a writer one may be half written; the others
+/// count then.
+fn read_slots(
+    storage: &dyn Storage,
+    dir: &Path,
+    beside_writer: bool,
+) -> Result<(Vec<Slot>, Option<Damage>), ReadError> {
     let file = HeadFile::open(storage, dir, Access::Read)?.ok_or_else(|| no_head(dir))?;
     let mut slots = Vec::new();
+    let mut damaged = None;
     for (number, slot) in file.slots()?.into_iter().enumerate() {
         let offset = number * SLOT_BYTES;
         match slot {
             Ok(slot) => slots.push(slot),
             Err(SlotError::Damaged) if beside_writer => {}
             Err(SlotError::Damaged) => {
-                return Err(head_damage(dir, offset, DamageKind::HeadSlot { slot: number }).into());
+                damaged = damaged.or_else(|| Some(head_damage(dir, offset, DamageKind::HeadSlot { slot: number })));
             }
             Err(SlotError::Version(found)) => {
                 return Err(ReadError::NewerFormat(NewerFormat {
@@ -147,9 +155,9 @@ fn read_slots(storage: &dyn Storage, dir: &Path, beside_writer: bool) -> Result<
         }
     }
     if file.len()? == (SLOTS * SLOT_BYTES) as u64 {
-        Ok(slots)
+        Ok((slots, damaged))
     } else {
-        Err(head_damage(dir, SLOTS * SLOT_BYTES, DamageKind::Head).into())
+        Err(damaged.unwrap_or_else(|| head_damage(dir, SLOTS * SLOT_BYTES, DamageKind::Head)).into())
     }
 }
 
@@ -159,6 +167,8 @@ struct Check<'a> {
     options: VerifyOptions,
     /// Slots of the head file whose commits have not come yet.
     slots: Vec<Slot>,
+    /// A slot that is damaged, told once the chain has turned out to be whole.
+    damaged_slot: Option<Damage>,
     best: Slot,
     beside_writer: bool,
     head: Head,
@@ -208,6 +218,7 @@ impl<'a> Check<'a> {
             dir,
             options,
             slots,
+            damaged_slot: None,
             best,
             beside_writer,
             head: Head::empty(best.head.ledger),
@@ -222,6 +233,10 @@ impl<'a> Check<'a> {
         };
         check.slots.retain(|slot| *slot != Slot::empty(check.head.ledger));
         check
+    }
+
+    fn progress(&self) -> Progress {
+        Progress { head: self.head, bytes: self.bytes, total_bytes: self.total_bytes }
     }
 
     fn segment(
@@ -256,12 +271,7 @@ impl<'a> Check<'a> {
             };
             self.portion(&segment, first, at, proven)?;
             self.bytes += end - at;
-            progress(Progress {
-                commits: self.head.commit.get(),
-                events: self.head.next_position.get(),
-                bytes: self.bytes,
-                total_bytes: self.total_bytes,
-            });
+            progress(self.progress());
             if end == at {
                 break;
             }
@@ -394,7 +404,10 @@ impl<'a> Check<'a> {
             let kind = DamageKind::HeadDiffers { head: slot.head.commit };
             return Err(head_damage(self.dir, 0, kind).into());
         }
-        keyring::read(&**self.storage, self.dir, self.head.ledger)?;
+        if let Some(damaged) = self.damaged_slot {
+            return Err(damaged.into());
+        }
+        let keyring = keyring::read(&**self.storage, self.dir, self.head.ledger)?.is_some();
         self.await_index();
         let checked: Vec<Option<PathBuf>> = self.indexes.into_iter().collect::<Result<_, _>>()?;
         let compared = checked.len();
@@ -408,6 +421,7 @@ impl<'a> Check<'a> {
             missing_indexes,
             beyond_head: self.head.commit.get() - self.best.head.commit.get(),
             beside_writer: self.beside_writer,
+            keyring,
         })
     }
 }

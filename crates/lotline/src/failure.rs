@@ -227,6 +227,10 @@ impl From<lotline_handler::OpenError> for Failure {
             OpenError::Ledger(error) => error.into(),
             OpenError::Keyring(error) => error.into(),
             OpenError::Load(error) => error.into(),
+            error @ OpenError::NoKeyring => Self::new(Exit::Damage, error.to_string()).advice(
+                "nothing was recorded; put the copy of the keyring back into ledger/keyring; only if it is lost for ever, \
+                 `lotline submit --new-keyring /dev/null` begins a new one",
+            ),
             error @ OpenError::Secret(_) => Self::new(Exit::Damage, error.to_string()).because(error),
             error @ OpenError::System { .. } => Self::new(Exit::Disk, error.to_string()).because(error),
         }

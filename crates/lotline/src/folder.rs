@@ -11,6 +11,7 @@ use lotline_ledger::{CommitNumber, Frame, Head, Keyring, OpenError, OsStorage, R
 use lotline_projections::{
     Checkpoints, CommitHash, CommitMeta, LedgerId, OpenError as ModelError, ReadModel, ReadModelKind,
 };
+use lotline_wire::answer::instant;
 use lotline_wire::payload;
 use rayon::iter::{IntoParallelIterator, IntoParallelRefIterator, IntoParallelRefMutIterator, ParallelIterator};
 
@@ -21,19 +22,28 @@ use crate::progress;
 #[derive(Debug, Clone)]
 pub struct Folder {
     dir: PathBuf,
+    new_keyring: bool,
 }
 
 /// At most so many commits are decoded at once,
 const CHUNK: usize = 256;
 /// and no more when they have so many events: decoded, an event takes many times the room of its bytes.
 const CHUNK_EVENTS: u64 = 8_192;
+/// A ledger whose last commit is dated so far ahead of the clock, in microseconds, takes no intents.
+const CLOCK_AHEAD: i64 = 5 * 60 * 1_000_000;
 /// Fewer commits than this are quickly applied: no bar.
 const WORTH_A_BAR: u64 = 2_000;
 
 impl Folder {
     /// The folder of this path; nothing is opened or made yet.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into() }
+        Self { dir: dir.into(), new_keyring: false }
+    }
+
+    /// The same; who opens it to record begins a new keyring, if that is asked for and the ledger's own is lost.
+    #[must_use]
+    pub fn with_new_keyring(self, new_keyring: bool) -> Self {
+        Self { new_keyring, ..self }
     }
 
     /// Its path.
@@ -85,10 +95,11 @@ impl Folder {
     /// # Errors
     /// As [`Folder::handler`].
     pub fn handler_on(&self, storage: Arc<dyn Storage>, clock: Option<Arc<dyn Clock>>) -> Result<Handler, Failure> {
-        let mut options = Options::default();
+        let mut options = Options { new_keyring: self.new_keyring, ..Options::default() };
         if let Some(clock) = clock {
             options.clock = clock;
         }
+        let clock = options.clock.clone();
         let ledger = self.ledger();
         let handler = match Handler::open(storage.clone(), &ledger, options.clone()) {
             Err(lotline_handler::OpenError::Ledger(OpenError::NotFound { .. })) => {
@@ -98,7 +109,7 @@ impl Folder {
             }
             other => other?,
         };
-        report_recovery(&handler);
+        report_recovery(&handler, clock.now());
         Ok(handler)
     }
 
@@ -128,8 +139,17 @@ impl Folder {
     }
 }
 
-fn report_recovery(handler: &Handler) {
+fn report_recovery(handler: &Handler, now: Instant) {
     let found = handler.recovery();
+    let last = Instant(handler.reader().head().recorded_at.get());
+    if handler.reader().head().commit != CommitNumber::ZERO && last.0.saturating_sub(now.0) > CLOCK_AHEAD {
+        eprintln!(
+            "note: the last commit is dated {}, and this machine's clock says {}: one of the two is wrong. Intents are \
+             refused until the clock is past that, or --accept-clock is given, to each run of submit or serve",
+            instant(last),
+            instant(now)
+        );
+    }
     if let Some(cut) = &found.cut {
         eprintln!(
             "note: an unfinished commit, bytes {} to {} of {}, was cut off; it had not been acknowledged, and is kept in {}",

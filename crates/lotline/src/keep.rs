@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use indicatif::ProgressBar;
-use lotline_ledger::{OpenError, VerifyOptions, verify as verify_ledger};
+use lotline_ledger::{DamageKind, OpenError, VerifyOptions, verify as verify_ledger};
 use lotline_projections::{LedgerId, ReadModel, ReadModelKind};
 use lotline_wire::answer::{Damage, Verified};
 
@@ -19,9 +19,9 @@ use crate::progress;
 /// Where there is no ledger, a newer program wrote it, or the disk fails.
 pub fn verified(folder: &Folder) -> Result<(Verified, Vec<String>), Failure> {
     let mut bar: Option<ProgressBar> = None;
-    let mut last = (0, 0);
+    let mut last = None;
     let result = verify_ledger(&Folder::storage(), folder.ledger(), VerifyOptions::default(), |progress| {
-        last = (progress.commits, progress.events);
+        last = Some(progress.head);
         bar.get_or_insert_with(|| progress::bar(progress.total_bytes, "verifying")).set_position(progress.bytes);
     });
     if let Some(bar) = bar {
@@ -40,6 +40,9 @@ pub fn verified(folder: &Folder) -> Result<(Verified, Vec<String>), Failure> {
                 notes
                     .push(format!("{} is missing; it is rebuilt when the folder is opened to record", index.display()));
             }
+            if !proven.keyring && proven.head.commit.get() > 0 {
+                notes.push("there is no keyring: nothing that was sealed can be read".to_owned());
+            }
             let answer = Verified {
                 ledger: proven.head.ledger.to_string(),
                 intact: true,
@@ -53,25 +56,30 @@ pub fn verified(folder: &Folder) -> Result<(Verified, Vec<String>), Failure> {
         }
         Err(OpenError::Damaged(damage)) => {
             let file = damage.file.strip_prefix(folder.ledger()).unwrap_or(&damage.file);
+            let advice = match damage.kind.is_mended_by_a_writer() {
+                true if damage.kind == DamageKind::Index => {
+                    "nothing that was recorded is lost: remove the file, and what records next in the folder makes it anew"
+                }
+                true => "nothing that was recorded is lost: what records next in the folder makes it anew",
+                false => "restore the folder from a copy, or keep it as evidence",
+            };
             let told = Damage {
                 file: file.display().to_string(),
                 offset: Some(damage.offset),
                 commit: damage.commit.map(|commit| commit.get()),
                 position: damage.position.map(|position| position.get()),
-                message: format!("{}; restore the folder from a copy, or keep it as evidence", damage.kind),
+                message: format!("{}; {advice}", damage.kind),
             };
-            let ledger = folder.reader().map(|reader| reader.ledger().to_string()).unwrap_or_default();
-            let (commits, events) = last;
             let answer = Verified {
-                ledger,
+                ledger: last.map(|head| head.ledger.to_string()).unwrap_or_default(),
                 intact: false,
-                commits,
-                events,
-                commit_hash: String::new(),
+                commits: last.map_or(0, |head| head.commit.get()),
+                events: last.map_or(0, |head| head.next_position.get()),
+                commit_hash: last.map(|head| head.hash.to_string()).unwrap_or_default(),
                 root: None,
                 damage: vec![told],
             };
-            Ok((answer, vec![damage.to_string()]))
+            Ok((answer, vec![format!("{damage}; {advice}")]))
         }
         Err(error) => Err(error.into()),
     }

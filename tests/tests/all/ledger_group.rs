@@ -216,7 +216,7 @@ fn a_ledger_can_be_verified_beside_its_writer() {
     assert!(verified.beside_writer);
     assert_eq!(verified.head, writer.head());
     let last = last.expect("progress was told");
-    assert_eq!((last.commits, last.events), (200, 200));
+    assert_eq!((last.head.commit.get(), last.head.next_position.get()), (200, 200));
     drop(writer);
     let verified = verify(&OsStorage::shared(), dir.path(), VerifyOptions::default(), |_| {}).expect("sound");
     assert!(!verified.beside_writer);
