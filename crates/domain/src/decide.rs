@@ -290,7 +290,8 @@ impl Decision<'_, '_> {
 
     fn leaving_to(&self, place: &Place) -> Leaving {
         match place {
-            Place::Transit(_) | Place::Party(_) | Place::Sink(Sink::Consumed) => Leaving::Forbidden,
+            // A vessel is a run (ruling 15): what is filled in is consumed.
+            Place::Transit(_) | Place::Party(_) | Place::Sink(Sink::Consumed) | Place::Vessel(_) => Leaving::Forbidden,
             _ => Leaving::Not,
         }
     }

@@ -4,13 +4,15 @@
 //! suspect matter, by mass; an outflow of `a` from a balance `b` takes at most `min(a, max)` and at least
 //! `a − (b − min)`. Sound: they contain the tight bounds. What is behind an assumption is [0, all].
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use lotline_domain::book::{BatchIx, FlowIx, PlaceIx, PlaceKind, RunIx};
 use lotline_domain::command::Amount;
 use lotline_domain::quantity::Ratio;
-use lotline_domain::settle::{Contact, Fill, Mark, Node, RunLeg, Settled, Settlement, SliceHold, same_dimension};
+use lotline_domain::settle::{
+    Contact, Fill, Mark, Node, RunBalance, RunLeg, RunSettlement, Settled, Settlement, SliceHold, same_dimension,
+};
 use lotline_domain::unit::Unit;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -63,7 +65,7 @@ impl Content {
         if whole.unit != part.unit || whole.value.is_zero() {
             return any;
         }
-        let share = |expected: Ratio| expected.mul(value)?.div(whole.value);
+        let share = |expected: Ratio| share_of(expected, value, whole.value);
         let min = whole.value.sub(self.min).and_then(|clean| value.sub(clean)).unwrap_or(Ratio::ZERO);
         Self { min: min.max(Ratio::ZERO), expected: self.expected.and_then(share), max: self.max.min(value), ..any }
     }
@@ -87,6 +89,50 @@ struct Part {
     max: Ratio,
 }
 
+/// Which way a value is rounded that no fraction of 128 bits can hold.
+type Cut = fn(Ratio, u32) -> Option<rust_decimal::Decimal>;
+
+/// Digits behind the point that long fractions are cut to; more than answers tell.
+const SCALE: u32 = 12;
+
+/// An operation; where its result cannot be held, that of its operands, cut.
+fn held(a: Ratio, b: Ratio, of: fn(Ratio, Ratio) -> Option<Ratio>, [cut_a, cut_b]: [Cut; 2]) -> Option<Ratio> {
+    of(a, b).or_else(|| {
+        let mut scales = (6..=SCALE).rev().step_by(3);
+        scales.find_map(|scale| {
+            let short = |value: Ratio, to: Cut| to(value, scale).map(Ratio::from_decimal);
+            of(short(a, cut_a)?, short(b, cut_b)?)
+        })
+    })
+}
+
+/// A sum, rounded one way.
+fn plus(a: Ratio, b: Ratio, cut: Cut) -> Option<Ratio> {
+    held(a, b, Ratio::add, [cut, cut])
+}
+
+/// A difference, rounded one way.
+fn less(a: Ratio, b: Ratio, down: bool) -> Option<Ratio> {
+    let cuts: [Cut; 2] = if down { [Ratio::floor_to, Ratio::ceil_to] } else { [Ratio::ceil_to, Ratio::floor_to] };
+    held(a, b, Ratio::sub, cuts)
+}
+
+/// A product of what is not below zero, rounded one way.
+fn times(a: Ratio, b: Ratio, cut: Cut) -> Option<Ratio> {
+    held(a, b, Ratio::mul, [cut, cut])
+}
+
+/// What of an expectation goes with a part of the whole; to the nearest.
+fn share_of(expected: Ratio, part: Ratio, whole: Ratio) -> Option<Ratio> {
+    if whole.is_zero() {
+        return Some(Ratio::ZERO);
+    }
+    // Cut as late as can be: the share itself may be a long fraction of small numbers.
+    let near: [Cut; 2] = [Ratio::round_to; 2];
+    let share = held(part, whole, Ratio::div, near)?;
+    held(expected, share, Ratio::mul, near)
+}
+
 impl Part {
     const NONE: Self = Self { min: Ratio::ZERO, expected: Some(Ratio::ZERO), max: Ratio::ZERO };
 
@@ -100,31 +146,41 @@ impl Part {
 
     fn add(self, other: Self) -> Option<Self> {
         let expected = match (self.expected, other.expected) {
-            (Some(a), Some(b)) => a.add(b),
+            (Some(a), Some(b)) => plus(a, b, Ratio::round_to),
             _ => None,
         };
-        Some(Self { min: self.min.add(other.min)?, expected, max: self.max.add(other.max)? })
+        Some(Self {
+            min: plus(self.min, other.min, Ratio::floor_to)?,
+            expected,
+            max: plus(self.max, other.max, Ratio::ceil_to)?,
+        })
     }
 
     fn scaled(self, factor: Ratio) -> Option<Self> {
-        let expected = self.expected.and_then(|expected| expected.mul(factor));
-        Some(Self { min: self.min.mul(factor)?, expected, max: self.max.mul(factor)? })
+        Some(Self {
+            min: times(self.min, factor, Ratio::floor_to)?,
+            expected: self.expected.and_then(|expected| times(expected, factor, Ratio::round_to)),
+            max: times(self.max, factor, Ratio::ceil_to)?,
+        })
     }
 
     /// What of so much out of a mixed whole: at least what the clean rest cannot make up.
     fn out_of(self, total: Ratio, out: Ratio) -> Option<Self> {
         let max = out.min(self.max);
-        let min = out.sub(total.sub(self.min)?)?.max(Ratio::ZERO).min(max);
-        let whole = total.max(out);
-        let share = |expected: Ratio| if whole.is_zero() { Some(Ratio::ZERO) } else { expected.mul(out)?.div(whole) };
-        Some(Self { min, expected: self.expected.and_then(share), max })
+        let min = less(out, less(total, self.min, false)?, true)?.max(Ratio::ZERO).min(max);
+        let expected = self.expected.and_then(|expected| share_of(expected, out, total.max(out)));
+        Some(Self { min, expected, max }.in_order())
+    }
+
+    /// What is expected is within the bounds, also where it was rounded.
+    fn in_order(self) -> Self {
+        Self { expected: self.expected.map(|expected| expected.clamp(self.min, self.max.max(self.min))), ..self }
     }
 
     /// Long fractions are cut outward, the expectation to the nearest.
     fn cut(self) -> Self {
         const LONG: i128 = 1_000_000_000_000_000_000;
-        const SCALE: u32 = 12;
-        let short = |value: Ratio, to: fn(Ratio, u32) -> Option<rust_decimal::Decimal>| {
+        let short = |value: Ratio, to: Cut| {
             if value.den() < LONG { value } else { to(value, SCALE).map_or(value, Ratio::from_decimal) }
         };
         Self {
@@ -153,12 +209,66 @@ pub(crate) struct Contents {
     earlier: FxHashMap<(BatchIx, usize), Part>,
     /// An input that comes after an output of its run was needed.
     looked_ahead: Cell<bool>,
+    /// What came out of runs beyond all that went in, by mass.
+    gained: RefCell<FxHashMap<RunIx, Ratio>>,
     suspects: FxHashSet<BatchIx>,
     /// Slices from a moment on instead: what was there then, and what came in at that very moment.
     slice: Option<(BatchIx, PlaceIx, i64)>,
     /// Slices that some of it may have come to in a way that no book tells.
     linked: FxHashSet<(BatchIx, PlaceIx)>,
     reached: FxHashSet<BatchIx>,
+    /// What is in contact with the suspects without having any of them: drawn where they had only been, or made of that
+    /// (ruling 17).
+    residue_only: FxHashSet<Point>,
+}
+
+/// The points of a trace that all followed steps lead to over residue.
+fn residue_only(question: &Question<'_>, trace: &Trace) -> FxHashSet<Point> {
+    if trace.residues.is_empty() {
+        return FxHashSet::default();
+    }
+    let followed = || trace.edges.iter().filter(|edge| edge.tier > Tier::Cleared);
+    let entered: FxHashSet<Point> = followed().map(|edge| edge.to).collect();
+    // What no step leads to begins a trace: a suspect's own, or what a code alone stands for.
+    let coded =
+        |batch: &BatchIx| trace.ambiguous.contains(batch) || !question.settler().ambiguous_aliases(*batch).is_empty();
+    let begins = |point: &Point| match point {
+        Point::Slice(batch, _) if trace.starts.contains(batch) || coded(batch) => true,
+        _ => !entered.contains(point),
+    };
+    let mut with_content: FxHashSet<Point> = followed().map(|edge| edge.from).filter(begins).collect();
+    let mut filled: FxHashSet<(PlaceIx, BatchIx)> = FxHashSet::default();
+    loop {
+        let before = (with_content.len(), filled.len());
+        for edge in followed() {
+            let leads = match edge.from {
+                Point::Vessel(vessel) => {
+                    let mixed = question.vessel(vessel);
+                    let has = |fill: usize| filled.contains(&(vessel, mixed.fills[fill].batch));
+                    match mixed.draws.iter().position(|draw| Some(draw.flow) == edge.flow.stated) {
+                        Some(draw) => {
+                            let mut contacts = mixed.fills_of(draw);
+                            mixed.draws[draw].paid_later.iter().any(|(fill, _)| has(*fill))
+                                || contacts.any(|(fill, contact)| contact != Contact::Residue && has(fill))
+                        }
+                        // Taken out by its name.
+                        None => filled.contains(&(vessel, edge.batch)),
+                    }
+                }
+                from => with_content.contains(&from),
+            };
+            if leads {
+                with_content.insert(edge.to);
+                if let Point::Vessel(vessel) = edge.to {
+                    filled.insert((vessel, edge.batch));
+                }
+            }
+        }
+        if before == (with_content.len(), filled.len()) {
+            break;
+        }
+    }
+    entered.into_iter().filter(|point| !with_content.contains(point)).collect()
 }
 
 /// The flows of one reached batch, in step order, and how far they are swept.
@@ -198,6 +308,7 @@ impl Contents {
         batches.dedup();
         let mut contents = Self::begun(&batches);
         contents.suspects = suspects;
+        contents.residue_only = residue_only(question, trace);
         contents.swept(question, &batches);
         contents
     }
@@ -225,9 +336,11 @@ impl Contents {
             flows: FxHashMap::default(),
             earlier: FxHashMap::default(),
             looked_ahead: Cell::new(false),
+            gained: RefCell::default(),
             suspects: FxHashSet::default(),
             slice: None,
             linked: FxHashSet::default(),
+            residue_only: FxHashSet::default(),
             reached: batches.iter().copied().collect(),
         }
     }
@@ -490,21 +603,22 @@ impl Contents {
             slice.part = Part::any(slice.balance);
             return Some(Part::any(value));
         }
-        let clean = before.balance.sub(before.part.min)?;
-        let max = value.min(before.part.max);
-        let min = value.sub(clean)?.max(Ratio::ZERO);
-        let share = if before.balance.is_zero() { Ratio::ZERO } else { value.div(before.balance)? };
-        let expected = before.part.expected.and_then(|expected| expected.mul(share));
+        let part = before.part.out_of(before.balance, value)?;
+        let rest = |all: Ratio, out: Ratio| held(all, out, Ratio::sub, [Ratio::round_to; 2]);
         slice.part = Part {
-            min: before.part.min.sub(max)?.max(Ratio::ZERO),
-            expected: before.part.expected.zip(expected).and_then(|(all, out)| all.sub(out)),
+            min: less(before.part.min, part.max, true)?.max(Ratio::ZERO),
+            expected: before.part.expected.zip(part.expected).and_then(|(all, out)| rest(all, out)),
             max: before.part.max.min(slice.balance),
-        };
-        Some(Part { min, expected, max })
+        }
+        .in_order();
+        Some(part)
     }
 
     /// What of a run's losses, or of what its other legs do not explain, is suspect: outputs like others (ruling 21).
     pub(crate) fn of_rest(&self, question: &Question<'_>, run: RunIx, quantity: Amount, tier: Tier) -> Content {
+        if self.residue_only.contains(&Point::Run(run)) {
+            return Content::all_of(Ratio::ZERO, quantity.unit);
+        }
         let any = Content::up_to(quantity.value, quantity.unit);
         if tier != Tier::Certain {
             return any;
@@ -513,6 +627,7 @@ impl Contents {
             let mass = same_dimension(quantity.unit, Unit::KILOGRAM)?;
             let told = question.run(run);
             let (inside, total) = self.put_in(question, told.inputs.iter())?;
+            let total = total.add(self.gained(question, &told))?;
             inside.out_of(total, quantity.value.mul(mass)?)?.scaled(Ratio::ONE.div(mass)?)
         };
         part().map_or(any, |part| Content { min: part.min, expected: part.expected, max: part.max, ..any })
@@ -531,7 +646,21 @@ impl Contents {
         Some((inside, total))
     }
 
-    /// By mass: at most the suspect matter that went in, at least what clean inputs cannot make up.
+    /// What came out of a run beyond what went in, by mass: nobody knows from where, and it may be in any of its outputs.
+    fn gained(&self, question: &Question<'_>, run: &RunSettlement) -> Ratio {
+        *self.gained.borrow_mut().entry(run.run).or_insert_with(|| {
+            let gained = match question.settler().run_balance(run, &|batch| question.cow(batch)) {
+                RunBalance::Gained(value, unit) => Some((value, unit)),
+                RunBalance::InProcess(rest, unit) if rest.is_negative() => Some((rest.neg(), unit)),
+                _ => None,
+            };
+            let mass = gained.and_then(|(value, unit)| value.mul(same_dimension(unit, Unit::KILOGRAM)?));
+            mass.unwrap_or(Ratio::ZERO)
+        })
+    }
+
+    /// By mass: at most the suspect matter that went in, at least what clean inputs, and what the run gained, cannot
+    /// make up.
     fn out_of_run(
         &self,
         question: &Question<'_>,
@@ -545,6 +674,7 @@ impl Contents {
         let output = told.outputs.iter().find(|leg| Some(leg.flow) == flow.stated)?;
         let connected = told.inputs.iter().filter(|input| told.connects(input, output));
         let (inside, total) = self.put_in(question, connected)?;
+        let total = total.add(self.gained(question, &told))?;
         let mass = settler.convert(settled.batch, settled.measure.base, Unit::KILOGRAM)?;
         inside.out_of(total, value.mul(mass)?)?.scaled(Ratio::ONE.div(mass)?)
     }
@@ -569,36 +699,26 @@ impl Contents {
             let base = question.settlement(fill.batch).measure.base;
             let factor = settler.convert(fill.batch, base, unit)?;
             let (part, all) = (part.scaled(factor)?, all.mul(factor)?);
-            let clean = all.sub(part.min)?;
-            let share = if all.is_zero() { Ratio::ZERO } else { amount.div(all)? };
-            sum = sum.add(Part {
-                min: amount.sub(clean)?.max(Ratio::ZERO),
-                expected: part.expected.and_then(|expected| expected.mul(share)),
-                max: part.max.min(*amount),
-            })?;
+            sum = sum.add(part.out_of(all, *amount)?)?;
         }
         for (fill, amount) in &mixed.draws[draw].paid_later {
             if self.reached.contains(&mixed.fills[*fill].batch) {
                 sum = sum.add(Part::any(*amount))?;
             }
         }
-        let unknown = mixed
-            .fills_of(draw)
-            .any(|(fill, contact)| contact == Contact::Unknown && self.reached.contains(&mixed.fills[fill].batch));
-        if unknown {
-            return Some(Part::any(value));
+        let mut unknown = mixed.fills_of(draw).filter(|(_, contact)| *contact == Contact::Unknown).peekable();
+        if unknown.peek().is_some() {
+            // Some of it may be of what nobody measured: so much less of the others, or so much more.
+            if unknown.any(|(fill, _)| self.reached.contains(&mixed.fills[fill].batch)) {
+                return Some(Part::any(value));
+            }
+            sum = Part { min: Ratio::ZERO, expected: None, ..sum };
         }
         sum.scaled(settler.convert(settled.batch, unit, settled.measure.base)?)
     }
 
     /// What a slice holds of the suspects at the end of the bounds.
-    pub(crate) fn of_slice(
-        &self,
-        question: &Question<'_>,
-        trace: &Trace,
-        (batch, place): (BatchIx, PlaceIx),
-        tier: Tier,
-    ) -> Content {
+    pub(crate) fn of_slice(&self, question: &Question<'_>, (batch, place): (BatchIx, PlaceIx), tier: Tier) -> Content {
         let settled = question.settlement(batch);
         let unit = settled.measure.base;
         let balance = settled.slice(place).map_or(Ratio::ZERO, |slice| settled.measure.value(slice.balance));
@@ -613,7 +733,7 @@ impl Contents {
         if tier == Tier::Cleared {
             return Content::all_of(Ratio::ZERO, unit);
         }
-        if tier == Tier::Possible && self.only_residue(question, trace, batch, place) {
+        if self.residue_only.contains(&Point::Slice(batch, place)) {
             return Content::all_of(Ratio::ZERO, unit);
         }
         match self.slices.get(&(batch, place)) {
@@ -654,24 +774,6 @@ impl Contents {
             sum.add(part.out_of(all, fill.in_base(*left)?)?)
         });
         sum.map_or(any, |part| Content { min: part.min, expected: part.expected, max: part.max.min(any.max), ..any })
-    }
-
-    /// Contact without content: all that came in on followed steps was drawn where suspects had only been (ruling 17).
-    fn only_residue(&self, question: &Question<'_>, trace: &Trace, batch: BatchIx, place: PlaceIx) -> bool {
-        let point = Point::Slice(batch, place);
-        let mut into = trace.edges.iter().filter(|edge| edge.to == point && edge.tier > Tier::Cleared).peekable();
-        into.peek().is_some()
-            && into.all(|edge| {
-                let Point::Vessel(vessel) = edge.from else { return false };
-                let mixed = question.vessel(vessel);
-                let Some(draw) = mixed.draws.iter().position(|draw| Some(draw.flow) == edge.flow.stated) else {
-                    return false;
-                };
-                mixed.draws[draw].paid_later.is_empty()
-                    && mixed.fills_of(draw).all(|(fill, contact)| {
-                        contact == Contact::Residue || !self.reached.contains(&mixed.fills[fill].batch)
-                    })
-            })
     }
 
     /// What went of the suspects with some flows of a batch, `whole` together.

@@ -5,7 +5,7 @@ use std::fmt;
 use lotline_domain::time::{CommitNo, RecordedAt};
 
 /// Version of what the read models make of effects. A folder that another one wrote is built anew.
-pub const MODEL_VERSION: u32 = 3;
+pub const MODEL_VERSION: u32 = 4;
 
 macro_rules! bytes {
     ($(#[$doc:meta])* $name:ident, $size:literal) => {

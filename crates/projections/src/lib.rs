@@ -29,6 +29,7 @@ pub use expiry::{Expiry, ToldExpiry, expiry_at};
 pub use model::{ApplyError, Checkpoints, Kept, Link, ReadModel, ReadModelKind, Saved, Saving};
 pub use on_hand::{OnHand, State, on_hand, slices_of, vessels};
 pub use question::{Borrow, NothingBorrowed, Question};
+pub use received::{ReceivedBy, received};
 pub use scope::{Scope, ScopeRow, Spot, scope};
 pub use settlements::KEPT_BYTES;
 pub use snapshot::{BeginError, Snapshot};

@@ -246,7 +246,8 @@ pub fn vessels(question: &Question<'_>) -> Vec<PlaceIx> {
         (0..count).map(PlaceIx).filter(|place| book.place_kind(*place) == PlaceKind::Vessel).collect();
     found.retain(|vessel| {
         let end = EndKind::Place(*vessel);
-        book.flows_to(end).next().is_some() || book.flows_from(end).next().is_some()
+        let counted = || book.counted_at(*vessel).next().is_some();
+        book.flows_to(end).next().is_some() || book.flows_from(end).next().is_some() || counted()
     });
     found
 }

@@ -1,11 +1,13 @@
 //! What parties ever received of the batches that a trace reaches (ruling 26).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lotline_domain::book::{BatchIx, PlaceIx, PlaceKind};
+use lotline_domain::command::Amount;
 use lotline_domain::settle::{Crossing, Node, Passage, Settlement};
 use rustc_hash::FxHashMap;
 
+use crate::on_hand::amount;
 use crate::question::Question;
 use crate::trace::{Point, Tier, Trace};
 
@@ -30,6 +32,50 @@ impl Received {
     fn nothing(slice: Point) -> Self {
         Self { ever: 0, net: 0, unknown: false, tier: Tier::Cleared, since: i64::MAX, slice }
     }
+}
+
+/// What a party ever received of a batch that a trace reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReceivedBy {
+    /// The party.
+    pub party: PlaceIx,
+    /// All affected arrivals, loose and in containers, returns not taken off.
+    pub ever: Amount,
+    /// Ever received less returned.
+    pub net: Amount,
+    /// Something of unknown quantity was among them.
+    pub unknown: bool,
+    /// The best tier of an arrival.
+    pub tier: Tier,
+    /// The first arrival of that tier, microseconds.
+    pub since: i64,
+}
+
+/// Who ever received some of the batches that a forward trace reaches, its own included (ruling 26).
+pub fn received(question: &Question<'_>, trace: &Trace) -> FxHashMap<BatchIx, Vec<ReceivedBy>> {
+    let arrivals = Arrivals::of(trace);
+    let batches: BTreeSet<BatchIx> = trace.batches.keys().chain(&trace.starts).copied().collect();
+    let mut found = FxHashMap::default();
+    for batch in batches {
+        let settled = question.settlement(batch);
+        let parties: Vec<ReceivedBy> = arrivals
+            .at_parties(question, batch)
+            .into_iter()
+            .filter(|(_, known)| known.ever > 0 || known.unknown)
+            .map(|(party, known)| ReceivedBy {
+                party,
+                ever: amount(&settled, known.ever),
+                net: amount(&settled, known.net),
+                unknown: known.unknown,
+                tier: known.tier,
+                since: known.since,
+            })
+            .collect();
+        if !parties.is_empty() {
+            found.insert(batch, parties);
+        }
+    }
+    found
 }
 
 /// The followed steps of a trace, by batch and number of the flow.

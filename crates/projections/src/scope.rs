@@ -1,10 +1,12 @@
 //! Recall scope: what must come back, how certain that is, how much of it, and why.
 
+use std::collections::BTreeMap;
+
 use lotline_domain::book::{BatchIx, PlaceIx, PlaceKind, RunIx};
 use lotline_domain::command::Amount;
-use lotline_domain::id::Sink;
+use lotline_domain::id::{Place, Sink};
 use lotline_domain::quantity::Ratio;
-use lotline_domain::settle::{RunBalance, Settlement};
+use lotline_domain::settle::{Fill, RunBalance, Settlement, VesselSettlement};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 mod path;
@@ -102,6 +104,32 @@ pub fn scope(question: &Question<'_>, suspects: &[BatchIx]) -> Scope {
     Scope { suspects: trace.starts.clone(), rows, trace }
 }
 
+impl ScopeRow {
+    /// The same slice, to which more came in another way.
+    fn join(&mut self, other: Self) {
+        let sum = |a: Ratio, b: Ratio| a.add(b);
+        let content = || {
+            Some(Content {
+                min: sum(self.content.min, other.content.min)?,
+                expected: self.content.expected.zip(other.content.expected).and_then(|(a, b)| sum(a, b)),
+                max: sum(self.content.max, other.content.max)?,
+                ..self.content
+            })
+        };
+        let joined = sum(self.quantity.value, other.quantity.value).zip(content());
+        // Beyond what a sum can be, the quantity is at least this much.
+        self.unknown |= other.unknown || joined.is_none();
+        if let Some((quantity, content)) = joined {
+            self.quantity.value = quantity;
+            self.content = content;
+        }
+        if other.tier > self.tier {
+            (self.tier, self.why) = (other.tier, other.why);
+        }
+        self.since = self.since.min(other.since);
+    }
+}
+
 /// What the rows of a scope are made from.
 struct Asker<'s, 'q> {
     question: &'s Question<'q>,
@@ -154,7 +182,7 @@ impl Asker<'_, '_> {
             unknown: unknown || received.is_some_and(|known| known.unknown),
             ever: at_party.then(|| amount(&settled, ever)),
             net: at_party.then(|| amount(&settled, net)),
-            content: self.contents.of_slice(question, self.trace, (batch, place), tier),
+            content: self.contents.of_slice(question, (batch, place), tier),
             why,
             cleared_at,
         })
@@ -188,6 +216,18 @@ fn emptied_before(question: &Question<'_>, why: &[Edge]) -> Option<i64> {
             zeros.iter().copied().filter(|zero| *zero >= entry.flow.counts_from && *zero < exit.flow.at).max().or(last);
     }
     last
+}
+
+/// Some of what a batch filled into a vessel, in its measure.
+struct OfFills {
+    quantity: Amount,
+    /// There is more, which does not convert to that.
+    unknown: bool,
+    content: Content,
+}
+
+fn vessel_of(point: Point) -> Option<PlaceIx> {
+    if let Point::Vessel(place) = point { Some(place) } else { None }
 }
 
 /// What a batch put into a run, a vessel or a sink on followed steps.
@@ -254,57 +294,101 @@ impl Asker<'_, '_> {
         }
     }
 
-    /// What went into sinks.
+    /// What went into sinks, and what cleans of vessels sent there.
     fn in_sinks(&self) -> Vec<ScopeRow> {
         let sink = |point| if let Point::Sink(place) = point { Some(place) } else { None };
         let rows = self.put_in(sink).into_iter().map(|((batch, place), put_in)| {
             let state = self.question.book().sink(place).map_or(State::Consumed, sink_state);
             ScopeRow { state, ..self.row_of(batch, Spot::Place(Some(place)), &put_in) }
         });
-        rows.collect()
-    }
-
-    /// What went into vessels: what is left there, and what they passed on, by their mix models.
-    fn in_vessels(&self) -> Vec<ScopeRow> {
-        let vessel = |point| if let Point::Vessel(place) = point { Some(place) } else { None };
-        let mut rows = Vec::new();
-        for ((batch, place), put_in) in self.put_in(vessel) {
-            let row = self.row_of(batch, Spot::Place(Some(place)), &put_in);
-            let left = crate::on_hand::slices_of(self.question, batch).into_iter().find(|row| row.slice == place);
-            if let Some(left) = left {
-                let content = row.content.within(row.quantity, left.amount);
-                rows.push(ScopeRow { state: State::InVessel, quantity: left.amount, content, ..row.clone() });
-            }
-            let (passed, unknown) = self.passed_on(batch, place);
-            if passed.value.is_positive() || unknown {
-                // What is not known to be less may be all that went in.
-                let content = match unknown {
-                    true => Content { min: Ratio::ZERO, expected: None, ..row.content },
-                    false => row.content.within(row.quantity, passed),
-                };
-                rows.push(ScopeRow { quantity: passed, unknown: row.unknown || unknown, content, ..row });
+        let mut rows: Vec<ScopeRow> = rows.collect();
+        for cleaned in self.cleaned() {
+            match rows.iter_mut().find(|row| (row.batch, row.slice) == (cleaned.batch, cleaned.slice)) {
+                Some(row) => row.join(cleaned),
+                None => rows.push(cleaned),
             }
         }
         rows
     }
 
-    /// How much of what a batch put into a vessel draws took, in the batch's measure, and whether there is more that does
-    /// not convert to that.
-    fn passed_on(&self, batch: BatchIx, vessel: PlaceIx) -> (Amount, bool) {
-        let mixed = self.question.vessel(vessel);
-        let base = self.question.settlement(batch).measure.base;
-        let (mut sum, mut unknown) = (Ratio::ZERO, false);
-        for draw in &mixed.draws {
-            let factor = self.question.settler().convert(batch, draw.unit, base);
-            let parts = draw.parts.iter().chain(&draw.paid_later);
-            for (_, part) in parts.filter(|(fill, _)| mixed.fills[*fill].batch == batch) {
-                match factor.and_then(|factor| sum.add(part.mul(factor)?)) {
-                    Some(more) => sum = more,
-                    None => unknown |= !part.is_zero(),
-                }
+    /// What cleans sent to `unexplained` of what batches put into vessels (ruling 17).
+    fn cleaned(&self) -> Vec<ScopeRow> {
+        let book = self.question.book();
+        let sink = book.find_place(&Place::Sink(Sink::Unexplained)).expect("every book has this place");
+        let mut rows = Vec::new();
+        for ((batch, place), put_in) in self.put_in(vessel_of) {
+            let mixed = self.question.vessel(place);
+            let cleaned = mixed.cleaned.iter().map(|(fill, part, _)| (*fill, *part));
+            let row = self.row_of(batch, Spot::Place(Some(place)), &put_in);
+            let gone = self.of_fills(batch, &row, &mixed, cleaned);
+            if gone.quantity.value.is_positive() || gone.unknown {
+                rows.push(ScopeRow {
+                    slice: Some(sink),
+                    spot: Spot::Place(Some(sink)),
+                    state: State::Unexplained,
+                    quantity: gone.quantity,
+                    unknown: row.unknown || gone.unknown,
+                    content: gone.content,
+                    ..row
+                });
             }
         }
-        (Amount { value: sum, unit: base }, unknown)
+        rows
+    }
+
+    /// What went into vessels: what is left there, and what they passed on, by their mix models.
+    fn in_vessels(&self) -> Vec<ScopeRow> {
+        let mut rows = Vec::new();
+        for ((batch, place), put_in) in self.put_in(vessel_of) {
+            let row = self.row_of(batch, Spot::Place(Some(place)), &put_in);
+            let mixed = self.question.vessel(place);
+            let left = crate::on_hand::slices_of(self.question, batch).into_iter().find(|row| row.slice == place);
+            if let Some(left) = left {
+                let inside = self.of_fills(batch, &row, &mixed, mixed.layers.iter().copied());
+                // Less what records took out of it by its name beyond what was there.
+                let content = match inside.quantity == left.amount {
+                    true => inside.content,
+                    false => inside.content.within(inside.quantity, left.amount),
+                };
+                rows.push(ScopeRow { state: State::InVessel, quantity: left.amount, content, ..row.clone() });
+            }
+            let drawn = mixed.draws.iter().flat_map(|draw| draw.parts.iter().chain(&draw.paid_later)).copied();
+            let passed = self.of_fills(batch, &row, &mixed, drawn);
+            if passed.quantity.value.is_positive() || passed.unknown {
+                let (quantity, content, unknown) = (passed.quantity, passed.content, row.unknown || passed.unknown);
+                rows.push(ScopeRow { quantity, unknown, content, ..row });
+            }
+        }
+        rows
+    }
+
+    /// Parts of what a batch filled into a vessel, fill by fill: one may have been of the suspects, and another not.
+    fn of_fills(
+        &self,
+        batch: BatchIx,
+        put_in: &ScopeRow,
+        mixed: &VesselSettlement,
+        parts: impl Iterator<Item = (usize, Ratio)>,
+    ) -> OfFills {
+        let unit = self.question.settlement(batch).measure.base;
+        let (mut sum, mut unknown) = (Ratio::ZERO, false);
+        let mut by_fill: BTreeMap<usize, Ratio> = BTreeMap::new();
+        for (fill, part) in parts.filter(|(fill, _)| mixed.fills[*fill].batch == batch) {
+            let known = by_fill.entry(fill).or_insert(Ratio::ZERO);
+            let more = mixed.fills[fill].in_base(part).and_then(|base| sum.add(base)).zip(known.add(part));
+            match more {
+                Some((all, of_fill)) => (sum, *known) = (all, of_fill),
+                None => unknown |= !part.is_zero(),
+            }
+        }
+        let fills: Vec<(&Fill, Ratio)> = by_fill.into_iter().map(|(fill, part)| (&mixed.fills[fill], part)).collect();
+        let quantity = Amount { value: sum, unit };
+        let content = match unknown {
+            // What is not known to be less may be all that went in.
+            true => Content::up_to(put_in.content.max, unit),
+            false => self.contents.held_of_fills(self.question, &fills, quantity),
+        };
+        OfFills { quantity, unknown, content }
     }
 
     /// What went into runs, batch by batch, and what belongs to the runs themselves (rulings 11, 12 and 21).

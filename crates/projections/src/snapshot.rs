@@ -7,7 +7,7 @@ use lotline_domain::time::CommitNo;
 use crate::cursor::{CommitHash, Cursor, LedgerId};
 use crate::model::{Kept, ReadModel, ReadModelKind};
 use crate::pages;
-use crate::store::{OpenError, SaveError, Store, read_cursor};
+use crate::store::{CURSOR_KEY, Doubt, OpenError, SaveError, Store, read_cursor};
 
 /// A part has about so many bytes: a page more at most.
 const PART_BYTES: usize = 256 << 10;
@@ -46,7 +46,11 @@ impl Kept {
     /// [`SaveError`] when the pages cannot be read.
     pub fn snapshot(&self) -> Result<Option<Snapshot>, SaveError> {
         let entries = self.entries()?;
-        let Some(cursor) = entries.first().and_then(|(_, stored)| read_cursor(stored).ok()) else { return Ok(None) };
+        if entries.is_empty() {
+            return Ok(None);
+        }
+        let stored = entries.iter().find(|(key, _)| key[..] == CURSOR_KEY).ok_or(Doubt::NoCursor);
+        let cursor = stored.and_then(|(_, stored)| read_cursor(stored)).map_err(SaveError::Unreadable)?;
         let cursor =
             Cursor { ledger: LedgerId(cursor.ledger), number: CommitNo(cursor.number), hash: CommitHash(cursor.hash) };
         let (mut parts, mut part, mut bytes) = (Vec::new(), Vec::new(), 0);

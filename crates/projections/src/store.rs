@@ -18,7 +18,7 @@ use crate::cursor::{Cursor, MODEL_VERSION};
 use crate::pages::{self, Column, CursorForm, PageError, Seal};
 
 /// Sorts before all pages.
-const CURSOR_KEY: [u8; 1] = [0];
+pub(crate) const CURSOR_KEY: [u8; 1] = [0];
 
 /// No batch is larger: each of its entries costs sled memory until the batch is through.
 const BATCH_MAX: usize = 100;
@@ -169,6 +169,9 @@ pub enum SaveError {
     /// The folder cannot be opened again.
     #[error("the folder of the read model cannot be opened again")]
     Open(#[source] OpenError),
+    /// What was saved is not what can be read: the next start builds it anew.
+    #[error("what was saved of the read model cannot be read")]
+    Unreadable(#[source] Doubt),
 }
 
 /// A page as the store knows it.

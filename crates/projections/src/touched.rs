@@ -145,11 +145,14 @@ impl Dependents {
                 _ => {}
             }
         }
-        let counts = batches.iter().flat_map(|batch| book.deeds_of_batch(*batch));
-        shared.extend(counts.filter_map(|deed| match &book.deed_row(deed).deed {
-            Deed::Count { at, .. } if book.place_kind(*at) == PlaceKind::Container => Some(*at),
-            _ => None,
-        }));
+        for deed in batches.iter().flat_map(|batch| book.deeds_of_batch(*batch)) {
+            let Deed::Count { at, .. } = book.deed_row(deed).deed else { continue };
+            match book.place_kind(at) {
+                PlaceKind::Container => drop(shared.insert(at)),
+                PlaceKind::Vessel => drop(parts.insert(Part::Vessel(at))),
+                _ => {}
+            }
+        }
         batches.extend(shared.into_iter().flat_map(|container| self.on(Source::Station(container))));
         parts.extend(batches.into_iter().map(Part::Batch));
         parts.insert(Part::Facts);

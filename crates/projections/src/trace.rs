@@ -219,7 +219,7 @@ struct Walk<'q, 'a> {
     vessels: FxHashMap<((PlaceIx, FlowIx), bool), Tier>,
     residues: FxHashMap<(PlaceIx, BatchIx), bool>,
     ambiguous: FxHashSet<BatchIx>,
-    coded: FxHashSet<(BatchIx, Tier, i64, Way)>,
+    coded: FxHashSet<(BatchIx, Option<BatchIx>, Tier, i64, Way)>,
 }
 
 /// The episode of a slice that an instant is in.
@@ -275,7 +275,7 @@ impl<'q, 'a> Walk<'q, 'a> {
             let way = Way { made: false, doubt: false };
             self.whole_batch(met, Tier::Certain, self.no_limit(), way);
             if self.direction == Direction::Forward && self.met.get(met).is_anywhere() {
-                self.codes(batch, Tier::Certain, self.no_limit(), way);
+                self.codes(met, Tier::Certain, self.no_limit(), way);
             }
         }
     }
@@ -297,7 +297,10 @@ impl<'q, 'a> Walk<'q, 'a> {
             let into_vessel = matches!(flow.to, Node::Place(place) if !self.is_slice(place));
             match (self.direction, far) {
                 (Direction::Forward, Node::Place(vessel)) if into_vessel && flow.in_book() => {
-                    self.met.follow(met, number, tier);
+                    // A fill before that moment is entered, for a code says nothing of when; it is no step in time.
+                    if self.in_time(flow, limit) {
+                        self.met.follow(met, number, tier);
+                    }
                     self.through_vessel(settled.batch, flow, vessel, tier, way.doubt);
                 }
                 _ if loose(near) && loose(far) && self.in_time(flow, limit) => {
@@ -335,26 +338,35 @@ impl<'q, 'a> Walk<'q, 'a> {
             && flow.stated.is_some_and(|stated| self.question.book().stated(stated).phase == Phase::Draw)
     }
 
-    /// An ambiguous bare code links possibly to and from each of its candidates.
-    fn codes(&mut self, batch: BatchIx, tier: Tier, limit: i64, way: Way) {
-        let settler = self.question.settler();
+    /// An ambiguous bare code links possibly to and from each of its candidates. What came to it from one of them is
+    /// that one, and goes on to no other.
+    fn codes(&mut self, met: MetIx, tier: Tier, limit: i64, way: Way) {
+        let question = self.question;
+        let settler = question.settler();
         if !settler.book().has_pseudo() {
             return;
         }
-        let mut others = settler.ambiguous_aliases(batch);
-        others.extend(settler.ambiguous_candidates(batch));
+        let (batch, via) = (self.met.get(met).settled.batch, self.met.get(met).via);
+        let aliases = settler.ambiguous_aliases(batch);
+        let candidates =
+            settler.ambiguous_candidates(batch).into_iter().filter(|one| via.is_none_or(|via| via == *one));
+        let others: Vec<(BatchIx, Option<BatchIx>)> =
+            aliases.into_iter().map(|code| (code, Some(batch))).chain(candidates.map(|one| (one, None))).collect();
         if others.is_empty() {
             return;
         }
         self.ambiguous.insert(batch);
         let tier = self.doubted(tier).min(Tier::Possible);
         let way = Way { doubt: self.direction == Direction::Forward, ..way };
-        for other in others {
+        for (other, via) in others {
             self.ambiguous.insert(other);
-            if !self.coded.insert((other, tier, limit, way)) {
+            if !self.coded.insert((other, via, tier, limit, way)) {
                 continue;
             }
-            let met = self.meet(other);
+            let met = match via {
+                Some(via) => self.met.meet_code(other, via, || question.settlement(other)),
+                None => self.meet(other),
+            };
             if self.met.get(met).is_anywhere() && (way.made || !self.is_start(other)) {
                 self.met.get_mut(met).reach(tier);
             }
@@ -400,7 +412,7 @@ impl<'q, 'a> Walk<'q, 'a> {
         }
         let settled = self.met.get(state.met).settled.clone();
         let here = Node::Place(state.place);
-        self.codes(settled.batch, state.tier, state.limit, state.way);
+        self.codes(state.met, state.tier, state.limit, state.way);
         match self.direction {
             Direction::Forward => {
                 for flow in settled.flows_from(here) {
@@ -581,7 +593,7 @@ impl<'q, 'a> Walk<'q, 'a> {
             // The dual of entering all fills of a code's candidate.
             let poured = |flow: &Settled| flow.stated == Some(stated) && flow.in_book();
             if settled.flows.iter().any(poured) {
-                self.codes(batch, tier, self.no_limit(), way);
+                self.codes(met, tier, self.no_limit(), way);
             }
         }
     }
@@ -625,6 +637,12 @@ impl<'q, 'a> Walk<'q, 'a> {
         for of_fact in edges.chunk_by_mut(|a, b| (a.flow.at, a.flow.fact) == (b.flow.at, b.flow.fact)) {
             of_fact.sort_unstable_by_key(|edge| (edge.from, edge.to, edge.flow.mark, edge.number, edge.batch));
         }
+        // A step of a code may be on several ways to it.
+        edges.dedup_by(|again, edge| {
+            let same = (again.batch, again.number) == (edge.batch, edge.number);
+            edge.tier = if same { edge.tier.max(again.tier) } else { edge.tier };
+            same
+        });
         edges
     }
 
@@ -640,7 +658,10 @@ impl<'q, 'a> Walk<'q, 'a> {
             }
         }
         let mut batches = FxHashMap::with_capacity_and_hasher(self.met.all().len(), FxBuildHasher);
-        batches.extend(self.met.all().iter().filter_map(|met| Some((met.settled.batch, met.tier?))));
+        for (batch, tier) in self.met.all().iter().filter_map(|met| Some((met.settled.batch, met.tier?))) {
+            let known = batches.entry(batch).or_insert(tier);
+            *known = tier.max(*known);
+        }
         let mut vessels: FxHashMap<PlaceIx, Tier> = FxHashMap::default();
         for (((vessel, _), _), tier) in &self.vessels {
             let known = vessels.entry(*vessel).or_insert(*tier);

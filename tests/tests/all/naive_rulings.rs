@@ -415,7 +415,8 @@ fn a_bare_code_means_the_only_batch_and_else_links_to_all() {
     w.run(10, "1", "?/7 4 @dock", "F 4 @line");
     assert_eq!(w.forward("milk/7"), "F");
     w.receive(0, "cream/7 10", "dock");
-    assert_eq!(w.forward("milk/7"), "?/7? cream/7? F?");
+    assert_eq!(w.forward("milk/7"), "?/7? F?", "milk is no cream, and no way leads over the code");
+    assert_eq!(w.forward("cream/7"), "?/7? F?");
     assert!(w.exceptions().contains("code ambiguous: ?/7@ by e2"));
     assert!(matches!(batch("?/7"), BatchRef::Code(_)));
 }

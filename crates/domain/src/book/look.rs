@@ -46,7 +46,7 @@ impl Book {
     /// The batch of a number.
     pub fn batch(&self, ix: BatchIx) -> BatchRef {
         let row = self.batches.row(ix.0);
-        let code = BatchCode::parse(self.codes.text(NameIx(row.code))).expect("interned names are names");
+        let code = self.code_text(NameNo(row.code));
         if row.item == NONE {
             return BatchRef::Code(code);
         }
@@ -280,6 +280,26 @@ impl Book {
             }
         }
         codes
+    }
+
+    /// The labels that facts recorded up to a commit gave a batch, be they in force or not.
+    pub fn labels_told(&self, batch: BatchIx, known: CommitNo) -> Vec<BatchCode> {
+        let told = self.deeds_of_batch(batch).filter_map(|deed| {
+            let row = self.deed_row(deed);
+            let recorded = self.fact(row.fact).commit <= known.0;
+            if let Deed::Label { code, .. } = row.deed
+                && recorded
+            {
+                Some(self.code_text(code))
+            } else {
+                None
+            }
+        });
+        told.collect()
+    }
+
+    fn code_text(&self, code: NameNo) -> BatchCode {
+        BatchCode::parse(self.codes.text(NameIx(code.0))).expect("interned names are names")
     }
 
     /// True when some fact named a batch by its code alone.

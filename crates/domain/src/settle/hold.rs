@@ -480,6 +480,10 @@ impl Settler<'_> {
                 Node::Run(run) => {
                     (self.run(run, as_of).kind == RunKind::Production).then_some(ExceptionKind::ConsumedUnderHold)
                 }
+                // A vessel is a run (ruling 15): what is filled in is consumed.
+                Node::Place(to) if to != from && self.book.place_kind(to) == PlaceKind::Vessel => {
+                    Some(ExceptionKind::ConsumedUnderHold)
+                }
                 Node::Place(to) => self.left_under_hold(batch, self.top(from, key), self.top(to, key.after()), key),
                 Node::Supply(_) => None,
             };

@@ -457,6 +457,8 @@ impl<'s, 'b> Sweep<'s, 'b> {
             self.exception(ExceptionKind::QuantityUnknown, place_of(to), cause, None);
         }
         let at = cause.key.instant;
+        // An adjustment is a difference that somebody counted.
+        let adjustment = Node::Place(self.settler.special.adjustment);
         let mut alone = true;
         if let Node::Place(place) = from
             && self.has_slice(place)
@@ -469,6 +471,9 @@ impl<'s, 'b> Sweep<'s, 'b> {
                 self.slices[slice].disturb(at);
             }
             self.withdraw(slice, cause, amount, mark);
+            if to == adjustment {
+                self.slices[slice].disturb(at);
+            }
         }
         let flow = Settled {
             amount,
@@ -489,7 +494,7 @@ impl<'s, 'b> Sweep<'s, 'b> {
         {
             let slice = self.slice(place);
             self.slices[slice].enter(at);
-            if cause.latest != at {
+            if cause.latest != at || from == adjustment {
                 self.slices[slice].disturb(at);
             }
             let paid = self.deposit(slice, &flow);

@@ -10,7 +10,7 @@ use crate::fact::{CleanGrade, MixModel};
 use crate::quantity::Ratio;
 use crate::unit::Unit;
 
-use super::{Exception, ExceptionKind, Key, Node, Settled, Settlement, Settler};
+use super::{Exception, ExceptionKind, Key, Measure, Node, Settled, Settlement, Settler};
 
 /// What went in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,6 +167,18 @@ enum Op {
     /// A record names what it takes out: the batch's own layers (ruling 18).
     Take(Draw),
     Clean(CleanGrade, FactIx, i64),
+    Count(Counted),
+}
+
+/// How much of a batch was counted.
+struct Counted {
+    batch: BatchIx,
+    /// In the base unit of the batch.
+    amount: Ratio,
+    /// Its measure.
+    measure: Measure,
+    fact: FactIx,
+    at: i64,
 }
 
 /// Digits behind the point to which a full mix apportions.
@@ -193,6 +205,7 @@ impl Settler<'_> {
                 Op::Draw(draw) => state.draw(draw),
                 Op::Take(take) => state.take_named(&take),
                 Op::Clean(grade, fact, at) => state.clean(grade, fact, at),
+                Op::Count(counted) => state.count(&counted),
             }
         }
         state.finish()
@@ -255,6 +268,29 @@ impl Settler<'_> {
                 ops.push((self.key(row.fact, Phase::Clean, row.leg), Op::Clean(CleanGrade(grade), row.fact, at)));
             }
         }
+        let mut counted: Vec<BatchIx> = self.book.counted_at(vessel).collect();
+        counted.sort_unstable();
+        counted.dedup();
+        for named in counted {
+            let batch = self.resolve(named);
+            for row in self.book.deeds_of_batch(named).map(|deed| self.book.deed_row(deed)) {
+                let Deed::Count { at: place, quantity, second, .. } = row.deed else { continue };
+                let at = self.book.fact(row.fact).instant;
+                if place != vessel || at > as_of || !self.book.in_force(row.fact, self.known) {
+                    continue;
+                }
+                let measure = settlement(batch).measure;
+                let base = measure.base;
+                let amount = [quantity, second].into_iter().flatten().find_map(|stated| {
+                    Ratio::from_decimal(stated.value()).mul(self.convert(batch, stated.unit(), base)?)
+                });
+                // What does not convert is an exception of the batch.
+                if let Some(amount) = amount {
+                    let counted = Counted { batch, amount, measure, fact: row.fact, at };
+                    ops.push((self.key(row.fact, Phase::Count, row.leg), Op::Count(counted)));
+                }
+            }
+        }
         ops
     }
 
@@ -297,7 +333,7 @@ impl<'s, 'b> Mixing<'s, 'b> {
         let legs = |op: &Op| match op {
             Op::Fill(fill) => Some((fill.flow, fill.batch)),
             Op::Draw(draw) | Op::Take(draw) => Some((draw.flow, draw.batch)),
-            Op::Clean(..) => None,
+            Op::Clean(..) | Op::Count(_) => None,
         };
         let fits = |base: Unit| {
             ops.iter()
@@ -324,7 +360,7 @@ impl<'s, 'b> Mixing<'s, 'b> {
                     draw.unit = self.out.unit.unwrap_or(draw.unit);
                     draw.amount = self.stated_in(draw.flow, draw.batch, draw.unit);
                 }
-                Op::Clean(..) => {}
+                Op::Clean(..) | Op::Count(_) => {}
             }
         }
     }
@@ -544,6 +580,26 @@ impl<'s, 'b> Mixing<'s, 'b> {
                 if fill.at < at {
                     fill.cut_before.get_or_insert(next_draw);
                 }
+            }
+        }
+    }
+
+    /// Compares a count with what the model has of the batch. The difference is told, and nothing is moved for it: which of
+    /// its fills it would belong to no count says.
+    fn count(&mut self, counted: &Counted) {
+        let fills = &self.out.fills;
+        if fills.iter().any(|fill| fill.batch == counted.batch && (fill.amount.is_none() || fill.base.is_none())) {
+            return;
+        }
+        let own = self.layers.iter().filter(|(fill, _)| fills[*fill].batch == counted.batch);
+        let there = own.into_iter().try_fold(Ratio::ZERO, |sum, (fill, left)| sum.add(fills[*fill].in_base(*left)?));
+        let Some(there) = there else { return };
+        if there != counted.amount {
+            self.exception(ExceptionKind::CountDiffers, Some(counted.batch), counted.fact, counted.at);
+            let difference = counted.amount.sub(there).zip(Ratio::new(counted.measure.den, 1));
+            let difference = difference.and_then(|(by, den)| by.mul(den)).filter(|parts| parts.den() == 1);
+            if let Some(told) = self.out.exceptions.last_mut() {
+                told.amount = difference.map(Ratio::num);
             }
         }
     }

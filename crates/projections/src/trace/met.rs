@@ -53,6 +53,8 @@ pub(super) struct SpotIx(u32);
 #[derive(Debug, Clone)]
 pub(super) struct Met {
     pub(super) settled: Arc<Settlement>,
+    /// For a code: the only batch that it stands for on this path, which came from there.
+    pub(super) via: Option<BatchIx>,
     /// The best tier at which something was made into it.
     pub(super) tier: Option<Tier>,
     first_flow: usize,
@@ -75,6 +77,8 @@ impl Met {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Batches {
     numbers: FxHashMap<BatchIx, MetIx>,
+    /// Codes that paths came to from a batch that they may stand for, each for itself.
+    coded: FxHashMap<BatchIx, Vec<MetIx>>,
     all: Vec<Met>,
     /// For each flow of each batch the best tier by which it was followed.
     followed: Vec<Option<Tier>>,
@@ -83,7 +87,7 @@ pub(super) struct Batches {
     slices: Vec<SpotIx>,
     spots: Vec<Limits>,
     /// Places where a batch has no slice: vessels.
-    others: FxHashMap<(BatchIx, PlaceIx, Way), SpotIx>,
+    others: FxHashMap<(u32, PlaceIx, Way), SpotIx>,
 }
 
 fn index(at: usize) -> u32 {
@@ -96,7 +100,28 @@ impl Batches {
         if let Some(met) = self.numbers.get(&batch) {
             return *met;
         }
-        let settled = settlement();
+        let met = self.add(settlement(), None);
+        self.numbers.insert(batch, met);
+        met
+    }
+
+    /// The number of a code that a path comes to from a batch that it may stand for.
+    pub(super) fn meet_code(
+        &mut self,
+        code: BatchIx,
+        via: BatchIx,
+        settlement: impl FnOnce() -> Arc<Settlement>,
+    ) -> MetIx {
+        let known = self.coded.get(&code).into_iter().flatten().copied();
+        if let Some(met) = known.into_iter().find(|met| self.get(*met).via == Some(via)) {
+            return met;
+        }
+        let met = self.add(settlement(), Some(via));
+        self.coded.entry(code).or_default().push(met);
+        met
+    }
+
+    fn add(&mut self, settled: Arc<Settlement>, via: Option<BatchIx>) -> MetIx {
         let met = MetIx(index(self.all.len()));
         let (first_flow, first_slice) = (self.followed.len(), self.slices.len());
         self.followed.resize(first_flow + settled.flows.len(), None);
@@ -104,8 +129,7 @@ impl Batches {
             self.slices.push(SpotIx(index(self.spots.len())));
             self.spots.resize(self.spots.len() + WAYS * (slice.zeros.len() + 1), [None; 3]);
         }
-        self.all.push(Met { settled, tier: None, first_flow, first_slice });
-        self.numbers.insert(batch, met);
+        self.all.push(Met { settled, via, tier: None, first_flow, first_slice });
         met
     }
 
@@ -125,7 +149,7 @@ impl Batches {
             return SpotIx(first + index(WAYS) * episode + way.number());
         }
         let spots = &mut self.spots;
-        *self.others.entry((settled.batch, place, way)).or_insert_with(|| {
+        *self.others.entry((met.0, place, way)).or_insert_with(|| {
             spots.push([None; 3]);
             SpotIx(index(spots.len() - 1))
         })
@@ -151,7 +175,7 @@ impl Batches {
         self.many_followed
     }
 
-    /// The followed flows of each batch by number, with their tiers.
+    /// The followed flows of each batch by number, with their tiers; those of a code once for each way to it.
     pub(super) fn followed(&self) -> impl Iterator<Item = (&Met, usize, Tier)> {
         self.all.iter().flat_map(|met| {
             let tiers = &self.followed[met.first_flow..][..met.settled.flows.len()];
@@ -179,21 +203,35 @@ impl Batches {
         let others = self
             .others
             .iter()
-            .map(|((batch, place, _), spot)| (*batch, *place, std::slice::from_ref(&self.spots[spot.0 as usize])));
+            .map(|((met, place, _), spot)| (self.all[*met as usize].settled.batch, *place, self.spot_of(*spot)));
         slices.chain(others)
     }
 
+    fn spot_of(&self, spot: SpotIx) -> &[Limits] {
+        std::slice::from_ref(&self.spots[spot.0 as usize])
+    }
+
     /// The limits at which a place is reached in an episode, by each kind of path.
-    pub(super) fn reached(&self, batch: BatchIx, place: PlaceIx, episode: u32) -> [(Way, Limits); WAYS] {
-        let spot = |way: Way| {
-            let met = self.get(*self.numbers.get(&batch)?);
-            let spot = match met.settled.slices.iter().position(|slice| slice.place == place) {
-                Some(at) => SpotIx(self.slices[met.first_slice + at].0 + index(WAYS) * episode + way.number()),
-                None => *self.others.get(&(batch, place, way)).filter(|_| episode == 0)?,
-            };
-            Some(self.spots[spot.0 as usize])
+    pub(super) fn reached(
+        &self,
+        batch: BatchIx,
+        place: PlaceIx,
+        episode: u32,
+    ) -> impl Iterator<Item = (Way, Limits)> + '_ {
+        let coded = self.coded.get(&batch).into_iter().flatten();
+        let mets = self.numbers.get(&batch).into_iter().chain(coded);
+        mets.flat_map(move |met| {
+            Way::ALL.map(|way| (way, self.limits_of(*met, place, episode, way).unwrap_or_default()))
+        })
+    }
+
+    fn limits_of(&self, met: MetIx, place: PlaceIx, episode: u32, way: Way) -> Option<Limits> {
+        let Met { settled, first_slice, .. } = self.get(met);
+        let spot = match settled.slices.iter().position(|slice| slice.place == place) {
+            Some(at) => SpotIx(self.slices[first_slice + at].0 + index(WAYS) * episode + way.number()),
+            None => *self.others.get(&(met.0, place, way)).filter(|_| episode == 0)?,
         };
-        Way::ALL.map(|way| (way, spot(way).unwrap_or_default()))
+        Some(self.spots[spot.0 as usize])
     }
 }
 

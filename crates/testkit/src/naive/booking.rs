@@ -79,6 +79,14 @@ impl Settled {
             }
             _ => zero(),
         };
+        // An adjustment is a difference that somebody counted (ruling 23).
+        let is_adjustment = |node: &Node| matches!(node, Node::Slice(_, Place::Sink(Sink::Adjustment)));
+        let Flow { from, to, .. } = self.flows[index].clone();
+        for (end, other) in [(&from, &to), (&to, &from)] {
+            if let (Node::Slice(_, place), true) = (end, is_adjustment(other)) {
+                self.book_mut(batch, place).disturbed.push(at);
+            }
+        }
         (index, paid)
     }
 

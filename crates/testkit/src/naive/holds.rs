@@ -132,7 +132,13 @@ impl Settled {
             let to = stands.as_ref().filter(|to| stood.as_ref() != Some(*to));
             let consumed =
                 flow.kind == FlowKind::Consumed && matches!(&flow.to, Node::Run(run) if productions.contains(run));
-            let kind = if consumed { Some(CONSUMED) } else { to.and_then(left_to) };
+            // A vessel is a run (ruling 15): what is filled in is consumed.
+            let filled = match (&flow.from, &flow.to) {
+                (Node::Slice(_, from), Node::Slice(_, to)) => from != to && matches!(to, Place::Vessel(_)),
+                (Node::Draw(..), Node::Slice(_, to)) => matches!(to, Place::Vessel(_)),
+                _ => false,
+            };
+            let kind = if consumed || filled { Some(CONSUMED) } else { to.and_then(left_to) };
             let from_sink = matches!(&flow.from, Node::Slice(_, place) if place.is_sink());
             match (kind, &flow.from, &flow.to) {
                 (Some(kind), Node::Slice(batch, place), _) if !from_sink => {

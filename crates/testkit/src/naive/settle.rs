@@ -378,7 +378,12 @@ impl Settled {
             self.book_mut(batch, place).close(at);
             return;
         }
-        if matches!(place, Place::Vessel(_)) {
+        if let Place::Vessel(vessel) = place {
+            // Told, and nothing is moved for it: the split is the model's.
+            let (there, unknown) = self.vessels.get(vessel).map_or((zero(), false), |vessel| vessel.holds(batch));
+            if !unknown && there != counted {
+                self.discrepancy("count differs", batch, &place.to_string(), &now.key.event);
+            }
             return;
         }
         self.book_mut(batch, place).close(at);

@@ -50,7 +50,8 @@ pub struct Trace {
 }
 
 /// A slice in one of its episodes; `made` once the path has passed a run or a vessel, `doubt` once it has passed a
-/// negative, ambiguous or counted difference: then no empty slice clears it (ruling 23).
+/// negative, ambiguous or counted difference: then no empty slice clears it (ruling 23); `via` in the goods of a code
+/// alone, where the path came from one of the batches that it fits: they are that one's then.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Spot {
     pub batch: Batch,
@@ -58,6 +59,7 @@ pub struct Spot {
     pub episode: usize,
     made: bool,
     doubt: bool,
+    via: Option<Batch>,
 }
 
 /// Decides whether a path may go from one batch into another made of it: input, output, when the
@@ -115,16 +117,16 @@ impl<'a> Walk<'a> {
     /// All slices of a batch from a moment on, in all their episodes.
     pub fn start(&mut self, batch: &Batch) {
         self.whole = true;
-        self.reach_all(batch, Tier::Certain, Instant::MIN, false, false);
+        self.reach_all(batch, Tier::Certain, Instant::MIN, false, false, None);
         if self.settled.slices.keys().any(|(of, _)| of == batch) {
-            self.by_codes(batch, Tier::Certain, Instant::MIN, false);
+            self.by_codes(batch, Tier::Certain, Instant::MIN, false, None);
         }
     }
 
     /// One slice from a moment on.
     pub fn start_slice(&mut self, batch: &Batch, place: &Place, from: Instant) {
         let episode = self.episode(batch, place, from);
-        let spot = Spot { batch: batch.clone(), place: place.clone(), episode, made: false, doubt: false };
+        let spot = Spot { batch: batch.clone(), place: place.clone(), episode, made: false, doubt: false, via: None };
         self.reach(spot, Tier::Certain, from);
         if let Place::Vessel(vessel) = place {
             self.drawn_from = from;
@@ -155,12 +157,17 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn reach_all(&mut self, batch: &Batch, tier: Tier, moment: Instant, made: bool, doubt: bool) {
+    fn reach_all(&mut self, batch: &Batch, tier: Tier, moment: Instant, made: bool, doubt: bool, via: Option<&Batch>) {
         let places: Vec<Place> =
             self.settled.slices.keys().filter(|(of, _)| of == batch).map(|(_, place)| place.clone()).collect();
         for place in places {
             for episode in 0..self.episodes_of(batch, &place) {
-                self.reach(Spot { batch: batch.clone(), place: place.clone(), episode, made, doubt }, tier, moment);
+                let via = via.cloned();
+                self.reach(
+                    Spot { batch: batch.clone(), place: place.clone(), episode, made, doubt, via },
+                    tier,
+                    moment,
+                );
             }
             if matches!(place, Place::Vessel(_)) {
                 self.enter_fills(batch, &place, tier, doubt);
@@ -168,12 +175,17 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// An ambiguous bare code links possibly to and from each of its candidates.
-    fn by_codes(&mut self, batch: &Batch, tier: Tier, moment: Instant, made: bool) {
-        if self.traces {
-            for other in self.settled.names.alternatives(batch) {
-                self.reach_all(&other, tier.min(Tier::Possible), moment, made, true);
+    /// An ambiguous bare code links possibly to and from each of its candidates; from one of them to no other one.
+    fn by_codes(&mut self, batch: &Batch, tier: Tier, moment: Instant, made: bool, via: Option<&Batch>) {
+        if !self.traces {
+            return;
+        }
+        for other in self.settled.names.alternatives(batch) {
+            if via.is_some_and(|via| *via != other) {
+                continue;
             }
+            let via = matches!(other, BatchRef::Code(_)).then_some(batch);
+            self.reach_all(&other, tier.min(Tier::Possible), moment, made, true, via);
         }
     }
 
@@ -194,7 +206,7 @@ impl<'a> Walk<'a> {
             let tier = tier.min(across);
             self.reach(Spot { episode: later, ..spot.clone() }, tier, moment);
         }
-        self.by_codes(&spot.batch, tier, moment, spot.made);
+        self.by_codes(&spot.batch, tier, moment, spot.made, spot.via.as_ref());
     }
 
     /// Follows what leaves a slice that is reached at a moment.
@@ -235,19 +247,20 @@ impl<'a> Walk<'a> {
             // A suspect batch is suspect wherever it is.
             let own = moment == Instant::MIN;
             let doubt = spot.doubt || (!own && (disturbed || flow.assumed || flow.possible));
-            self.follow(index, tier.min(step), spot.made, doubt && self.traces);
+            self.follow(index, tier.min(step), spot.made, doubt && self.traces, spot.via.as_ref());
         }
     }
 
     /// Follows a flow to where it ends.
-    fn follow(&mut self, index: usize, tier: Tier, made: bool, doubt: bool) {
+    fn follow(&mut self, index: usize, tier: Tier, made: bool, doubt: bool, via: Option<&Batch>) {
         let best = self.followed.entry(index).or_insert(tier);
         *best = (*best).max(tier);
         let flow = self.settled.flows[index].clone();
         match &flow.to {
             Node::Slice(batch, place) => {
                 let episode = self.episode(batch, place, flow.at);
-                let spot = Spot { batch: batch.clone(), place: place.clone(), episode, made, doubt };
+                let via = via.cloned();
+                let spot = Spot { batch: batch.clone(), place: place.clone(), episode, made, doubt, via };
                 self.reach(spot.clone(), tier, flow.at);
                 if let Some(from) = flow.counts_from {
                     let episode = self.episode(batch, place, from);
@@ -297,7 +310,7 @@ impl<'a> Walk<'a> {
             for index in 0..settled.flows.len() {
                 if settled.flows[index].from == hub {
                     let owed = self.traces && link.tier < Tier::Certain && !link.residue;
-                    self.follow(index, tier.min(link.tier), true, doubt || owed);
+                    self.follow(index, tier.min(link.tier), true, doubt || owed, None);
                 }
             }
         }
@@ -315,7 +328,7 @@ impl<'a> Walk<'a> {
             for index in 0..self.settled.flows.len() {
                 let flow = &self.settled.flows[index];
                 if flow.from == from && flow.cause == output.event && flow.leg == output.leg {
-                    self.follow(index, tier.min(step), true, doubt);
+                    self.follow(index, tier.min(step), true, doubt, None);
                 }
             }
         }
@@ -331,10 +344,10 @@ impl<'a> Walk<'a> {
 
     /// A slice's part, reached by paths of each kind.
     fn spots(&self, batch: &Batch, place: &Place, episode: usize) -> impl Iterator<Item = &[Option<Instant>; 3]> {
-        let kinds = [(false, false), (false, true), (true, false), (true, true)];
-        let spots =
-            kinds.map(|(made, doubt)| Spot { batch: batch.clone(), place: place.clone(), episode, made, doubt });
-        spots.into_iter().filter_map(|spot| self.moments.get(&spot))
+        let (batch, place) = (batch.clone(), place.clone());
+        let first = Spot { batch: batch.clone(), place: place.clone(), episode, made: false, doubt: false, via: None };
+        let here = move |spot: &Spot| spot.batch == batch && spot.place == place && spot.episode == episode;
+        self.moments.range(first..).take_while(move |(spot, _)| here(spot)).map(|(_, moments)| moments)
     }
 
     /// The best tier of a spot, over all kinds of paths, with its moment.
