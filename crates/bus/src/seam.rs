@@ -113,10 +113,9 @@ impl Failed {
     /// By what can be done about it.
     pub(crate) fn trouble(self, doing: &'static str) -> Trouble {
         match self.said {
-            Said::Nothing | Said::NotNow => Trouble::Unreachable { doing, source: self.source },
-            Said::NoStream | Said::NoMessage | Said::Moved | Said::No => {
-                Trouble::Refused { doing, source: self.source }
-            }
+            // A stream that was there is made again by who fills it, when the server lost it.
+            Said::Nothing | Said::NotNow | Said::NoStream => Trouble::Unreachable { doing, source: self.source },
+            Said::NoMessage | Said::Moved | Said::No => Trouble::Refused { doing, source: self.source },
         }
     }
 }

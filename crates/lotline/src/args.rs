@@ -251,6 +251,10 @@ pub struct Submit {
     /// The clock was looked at and is right: take intents although it differs from what was recorded.
     #[arg(long)]
     pub accept_clock: bool,
+    /// The ledger's keyring is lost for ever, and there is no copy: begin a new one. What was sealed stays unreadable, and
+    /// what was recorded before and is sent again is taken for a conflict.
+    #[arg(long)]
+    pub new_keyring: bool,
     /// Where to.
     #[command(flatten)]
     pub folder: Folder,
@@ -343,7 +347,8 @@ pub struct Recall {
 /// `history`.
 #[derive(Debug, Args)]
 pub struct History {
-    /// The batch; container:NAME, vessel:NAME, transit:NAME and event:ID are understood too.
+    /// The batch: all facts that name it. What happened to a container with it inside is the history of container:NAME;
+    /// vessel:NAME, transit:NAME and event:ID are understood, too.
     #[arg(value_name = "BATCH")]
     pub of: String,
     /// Bounds.
@@ -411,6 +416,9 @@ pub struct Serve {
     /// Answer no questions.
     #[arg(long, requires = "nats")]
     pub no_answers: bool,
+    /// The clock was looked at and is right: take intents although it differs from what was recorded.
+    #[arg(long)]
+    pub accept_clock: bool,
     /// So many questions may wait for their answers; further ones are told when to come again.
     #[arg(long, value_name = "QUESTIONS", default_value_t = 256, requires = "nats",
         value_parser = clap::value_parser!(u32).range(1..=65_536))]

@@ -8,7 +8,7 @@ use lotline_domain::fact::CleanGrade;
 use lotline_domain::id::Place;
 use lotline_ledger::Reader;
 use lotline_projections::{self as engine, Question, ReadModel, ReadModelKind};
-use lotline_wire::answer::{History, OnHand, Recall, Trace};
+use lotline_wire::answer::{History, OnHand, Recall, Said, SaidKind, Trace};
 
 use crate::answer;
 use crate::args;
@@ -84,7 +84,7 @@ pub struct Wanted<'t> {
 /// What is where, of an item, below a place, of a batch. The read model is borrowed for a while at a time.
 ///
 /// # Errors
-/// Where one of them is written wrongly, the batch is not known, or its name fits several.
+/// Where one of them is written wrongly or nothing is known of it, or the batch's name fits several.
 pub fn counted<M: Deref<Target = ReadModel>>(
     lend: impl Fn() -> M,
     within: &Within,
@@ -99,7 +99,12 @@ pub fn counted<M: Deref<Target = ReadModel>>(
         .map(|text| Expires::parse(text).map_err(|error| Failure::new(Exit::Input, format!("{field}: {error}"))))
         .transpose()?;
     let filter = answer::on_hand::Filter { item: item.map(str::to_owned), place, batch, expires_before };
-    Ok(answer::on_hand::answer_in_turns(lend, within, &filter))
+    let answer = answer::on_hand::answer_in_turns(&lend, within, &filter);
+    if answer.rows.is_empty() {
+        // Nothing is there of what is known; what was never heard of is more likely a slip of the pen.
+        filter.is_known(lend().book())?;
+    }
+    Ok(answer)
 }
 
 /// What a recall must bring back.
@@ -130,10 +135,15 @@ pub fn recorded(
     let ring = folder.keyring(reader)?;
     let answer = answer::history::answer(&subject, within, reader, book, &ring)?;
     // What was refused names batches that no fact does; where not even that is told, the batch is not known.
-    if answer.rows.is_empty() && matches!(subject, answer::history::Subject::Batch(_)) {
+    if answer.rows.is_empty() && matches!(subject, answer::history::Subject::Batch(..)) {
         named::batch(of, book, known)?;
     }
     Ok(answer)
+}
+
+/// Nothing of a batch is an answer, too, unless nothing was known of the batch.
+fn exit_of(said: &[Said]) -> Exit {
+    if said.iter().any(|said| said.kind == SaidKind::UnknownBatch) { Exit::No } else { Exit::Done }
 }
 
 /// `trace`.
@@ -159,7 +169,7 @@ pub fn trace(asked: &args::Trace) -> Result<Exit, Failure> {
     }
     let last = [vec![below(&answer.asked, &answer.said)], written].concat().join("\n");
     print::answer(&asked.form, &answer, &sheets::trace(&answer), &last)?;
-    Ok(if answer.edges.is_empty() { Exit::No } else { Exit::Done })
+    Ok(exit_of(&answer.said))
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
@@ -176,7 +186,7 @@ pub fn on_hand(asked: &args::OnHand) -> Result<Exit, Failure> {
     let wanted = Wanted { item, place, batch, expires_before: ("--expires-before", asked.expires_before.as_deref()) };
     let answer = counted(|| &desk.model, &desk.within, wanted)?;
     print::answer(&asked.form, &answer, &sheets::on_hand(&answer), &below(&answer.asked, &answer.said))?;
-    Ok(if answer.rows.is_empty() { Exit::No } else { Exit::Done })
+    Ok(exit_of(&answer.said))
 }
 
 /// `recall`.
@@ -187,7 +197,7 @@ pub fn recall(asked: &args::Recall) -> Result<Exit, Failure> {
     let desk = Desk::open(&Folder::new(&asked.folder.dir), ReadModelKind::Recall, &asked.bounds)?;
     let answer = recalled(&desk.model, &desk.within, &asked.batches, asked.clean_grade)?;
     print::answer(&asked.form, &answer, &sheets::recall(&answer), &below(&answer.asked, &answer.said))?;
-    Ok(if answer.rows.is_empty() { Exit::No } else { Exit::Done })
+    Ok(exit_of(&answer.said))
 }
 
 /// `history`.

@@ -82,7 +82,15 @@ pub fn capture(asked: &args::Capture) -> Result<Exit, Failure> {
                     remarks(&name, &captured);
                 }
                 let handler = handler.as_ref().expect("opened above");
-                record(handler, &name, &captured, asked.on_error)?
+                match record(handler, &name, &captured, asked.on_error) {
+                    Ok(told) => told,
+                    // What became of the files before it is told all the same.
+                    Err(failure) => {
+                        eprintln!("{name}: not recorded, and no file after it was read: {failure}");
+                        exit = worst(exit, failure.exit());
+                        break;
+                    }
+                }
             }
         };
         exit = worst(exit, told.exit.unwrap_or(Exit::Done));
@@ -215,11 +223,15 @@ fn record(handler: &Handler, file: &str, captured: &Captured, on_error: args::On
         match handler.capture(submissions, on_error.into()) {
             Ok(answers) => answers,
             Err(CaptureError::Refused(items)) => {
-                let refused = items
-                    .iter()
-                    .zip(&parts)
-                    .filter_map(|(item, part)| Some(refusal(file, part.spot, item.as_ref()?.to_string())));
-                return Ok(told.rolled_back(file, refused.collect()));
+                let ledger = handler.reader().ledger();
+                let mut refused = Vec::new();
+                for (item, part) in items.iter().zip(&parts).filter_map(|(item, part)| Some((item.as_ref()?, part))) {
+                    match not_taken(ledger, item, part) {
+                        Outcome::Refused(why) => refused.push(Refusal { file: Some(file.to_owned()), ..why }),
+                        conflict => told.conflicts_with(file, part, conflict),
+                    }
+                }
+                return Ok(told.rolled_back(file, refused));
             }
             Err(CaptureError::Failed(error)) => return Err(error.into()),
             Err(error) => {
@@ -280,6 +292,11 @@ fn not_taken(ledger: LedgerId, why: &NotTaken, part: &Part<'_>) -> Outcome {
             let (command, event) = part.names.texts();
             Outcome::Conflict { command, id: event, first: receipt(ledger, first), receipt: None }
         }
+        NotTaken::Conflict(None) => {
+            let (_, event) = part.names.texts();
+            let message = format!("another event of this document has the id {event} and other content");
+            Outcome::Refused(told_of(part.spot, message))
+        }
         other => Outcome::Refused(told_of(part.spot, other.to_string())),
     }
 }
@@ -305,6 +322,21 @@ impl Told {
         self.refused(refusals);
         eprintln!("{file}: nothing of this file was recorded; mend it, or record the rest with --on-error proceed");
         self
+    }
+
+    /// The id of an element came before with other content, which stands.
+    fn conflicts_with(&mut self, file: &str, part: &Part<'_>, conflict: Outcome) {
+        if let Outcome::Conflict { id, first, .. } = &conflict {
+            self.conflicts += 1;
+            self.exit = Some(worst(self.exit.unwrap_or(Exit::Done), Exit::No));
+            if self.conflicts as usize <= TOLD_MAX {
+                eprintln!(
+                    "{file}: line {}: the id {id} was used before with other content, at position {}; that one stands",
+                    part.spot.line, first.position
+                );
+            }
+        }
+        self.outcomes.push(conflict);
     }
 
     fn refused(&mut self, refusals: Vec<Refusal>) {
@@ -345,17 +377,13 @@ impl Told {
                 Err(error) => failed(Some(file), Some(part.spot.line as u64), &part.names, error),
             };
             self.exit = Some(worst(self.exit.unwrap_or(Exit::Done), means));
-            if last != Some(part.element) {
+            let is_first = last != Some(part.element);
+            if is_first {
                 match &outcome {
                     Outcome::Recorded { .. } => self.recorded += 1,
                     Outcome::Duplicate { .. } => self.duplicates += 1,
-                    Outcome::Conflict { id, first, .. } => {
-                        self.conflicts += 1;
-                        eprintln!(
-                            "{file}: line {}: the id {id} was used before with other content, at position {}; that one stands",
-                            part.spot.line, first.position
-                        );
-                    }
+                    // Counted, and told, below.
+                    Outcome::Conflict { .. } => {}
                     Outcome::Rejected { .. } | Outcome::Refused(_) | Outcome::Failed { .. } => {
                         self.refused += 1;
                         if let Err(error) = taken {
@@ -368,7 +396,10 @@ impl Told {
                 }
                 last = Some(part.element);
             }
-            self.outcomes.push(outcome);
+            match outcome {
+                Outcome::Conflict { .. } if is_first => self.conflicts_with(file, part, outcome),
+                _ => self.outcomes.push(outcome),
+            }
         }
         // What repeats an earlier event of the same document has the answer of that one.
         for event in &captured.events {

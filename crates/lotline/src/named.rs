@@ -71,11 +71,7 @@ fn by_identifier(text: &str, book: &Book, known: CommitNo) -> Result<BatchIx, Fa
         return Ok(found);
     }
     // The same code of the same item, given by an issuer or used again.
-    let same: Vec<BatchIx> = book
-        .batches_with_code(&code, known)
-        .into_iter()
-        .filter(|batch| matches!(book.batch(*batch), BatchRef::Known(id) if id.item == item))
-        .collect();
+    let same = of_item(&item, &code, book, known);
     match same[..] {
         [] => Err(unknown(text, book, known)),
         [only] => Ok(only),
@@ -114,11 +110,36 @@ fn by_code(text: &str, book: &Book, known: CommitNo) -> Result<BatchIx, Failure>
         BatchCode::parse(bare).map_err(|error| Failure::new(Exit::Input, format!("the batch {bare:?} {error}")))?;
     let found = book.batches_with_code(&code, known);
     match found[..] {
-        [] => book.find_batch(&BatchRef::Code(code)).ok_or_else(|| unknown(text, book, known)),
+        [] => match book.find_batch(&BatchRef::Code(code)) {
+            Some(found) => Ok(found),
+            None => by_item_and_code(text, book, known),
+        },
         [only] => Ok(only),
         _ if text != bare => book.find_batch(&BatchRef::Code(code)).ok_or_else(|| ambiguous(text, &found, book)),
         _ => Err(ambiguous(text, &found, book)),
     }
+}
+
+/// A batch whose issuer, or which use of the code is meant, was left out.
+fn by_item_and_code(text: &str, book: &Book, known: CommitNo) -> Result<BatchIx, Failure> {
+    let mut found: Vec<BatchIx> = Vec::new();
+    for (at, _) in text.match_indices('/') {
+        let (Ok(item), Ok(code)) = (ItemId::parse(&text[..at]), BatchCode::parse(&text[at + 1..])) else { continue };
+        found.extend(of_item(&item, &code, book, known));
+    }
+    found.sort_unstable();
+    found.dedup();
+    match found[..] {
+        [] => Err(unknown(text, book, known)),
+        [only] => Ok(only),
+        _ => Err(ambiguous(text, &found, book)),
+    }
+}
+
+/// The batches of an item with a code, whoever gave it.
+fn of_item(item: &ItemId, code: &BatchCode, book: &Book, known: CommitNo) -> Vec<BatchIx> {
+    let is_of = |batch: &BatchIx| matches!(book.batch(*batch), BatchRef::Known(id) if id.item == *item);
+    book.batches_with_code(code, known).into_iter().filter(is_of).collect()
 }
 
 /// Nothing is known of a batch as known at a commit.

@@ -14,16 +14,23 @@ use crate::failure::{Exit, Failure};
 pub struct Column {
     name: &'static str,
     right: bool,
+    /// In CSV the unit stands in a column of its own, so that the numbers can be summed.
+    has_unit: bool,
 }
 
 /// A column of words.
 pub const fn text(name: &'static str) -> Column {
-    Column { name, right: false }
+    Column { name, right: false, has_unit: false }
 }
 
 /// A column of numbers.
 pub const fn number(name: &'static str) -> Column {
-    Column { name, right: true }
+    Column { name, right: true, has_unit: false }
+}
+
+/// A column of amounts with their units.
+pub const fn amount(name: &'static str) -> Column {
+    Column { name, right: true, has_unit: true }
 }
 
 /// One value of a sheet.
@@ -31,13 +38,15 @@ pub const fn number(name: &'static str) -> Column {
 pub struct Value {
     /// For people.
     shown: String,
-    /// For spreadsheets: exact, with codes.
+    /// For spreadsheets: all digits that an answer gives.
     plain: String,
+    /// For spreadsheets: the code of the unit, where there is one.
+    unit: String,
 }
 
 impl From<String> for Value {
     fn from(text: String) -> Self {
-        Self { shown: text.clone(), plain: text }
+        Self { shown: text.clone(), plain: text, unit: String::new() }
     }
 }
 
@@ -56,13 +65,15 @@ impl From<u64> for Value {
 impl Value {
     /// Shown to people one way, written to spreadsheets another way.
     pub fn two(shown: impl Into<String>, plain: impl Into<String>) -> Self {
-        Self { shown: shown.into(), plain: plain.into() }
+        Self { shown: shown.into(), plain: plain.into(), unit: String::new() }
     }
 
     /// An amount with its unit.
     pub fn amount(amount: Option<&Amount>) -> Self {
-        amount.map_or_else(Self::default, |amount| {
-            Self::two(quantity(amount), format!("{} {}", amount.exact.as_ref().unwrap_or(&amount.value), amount.unit))
+        amount.map_or_else(Self::default, |amount| Self {
+            shown: quantity(amount),
+            plain: amount.value.clone(),
+            unit: amount.unit.clone(),
         })
     }
 
@@ -136,9 +147,17 @@ impl Sheet {
     /// Where it cannot be written.
     pub fn csv(&self, out: impl Write) -> Result<(), csv::Error> {
         let mut csv = csv::Writer::from_writer(out);
-        csv.write_record(self.columns.iter().map(|column| column.name))?;
+        let header = self.columns.iter().flat_map(|column| {
+            let unit = column.has_unit.then(|| format!("{} unit", column.name));
+            [Some(column.name.to_owned()), unit].into_iter().flatten()
+        });
+        csv.write_record(header)?;
         for row in &self.rows {
-            csv.write_record(row.iter().map(|value| harmless(&value.plain)))?;
+            let cells = self.columns.iter().zip(row).flat_map(|(column, value)| {
+                let unit = column.has_unit.then_some(&value.unit);
+                [Some(&value.plain), unit].into_iter().flatten()
+            });
+            csv.write_record(cells.map(|cell| harmless(cell)))?;
         }
         Ok(csv.flush()?)
     }
@@ -227,8 +246,11 @@ pub fn answer<A: Serialize>(form: &Form, answer: &A, sheets: &[Sheet], below: &s
     } else if form.csv {
         sheets.first().map_or(Ok(()), |sheet| sheet.csv(&mut out).map_err(io::Error::other))
     } else {
-        let mut tables = sheets.iter().filter(|sheet| !sheet.is_empty());
-        tables.try_for_each(|sheet| writeln!(out, "{}\n", sheet.table())).and_then(|()| writeln!(out, "{below}"))
+        let mut tables = sheets.iter().filter(|sheet| !sheet.is_empty()).peekable();
+        let nothing = if !sheets.is_empty() && tables.peek().is_none() { writeln!(out, "Nothing.\n") } else { Ok(()) };
+        nothing
+            .and_then(|()| tables.try_for_each(|sheet| writeln!(out, "{}\n", sheet.table())))
+            .and_then(|()| writeln!(out, "{below}"))
     };
     finished(written.and_then(|()| out.flush()))
 }

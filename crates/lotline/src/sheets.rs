@@ -6,7 +6,7 @@ use lotline_wire::answer::{
 };
 
 use crate::answer::trace::words;
-use crate::print::{Sheet, Value, count, number, quantity, text};
+use crate::print::{Sheet, Value, amount, count, number, quantity, text};
 
 /// A batch's name.
 pub fn name(batch: &Batch) -> String {
@@ -51,7 +51,7 @@ pub fn on_hand(answer: &OnHand) -> Vec<Sheet> {
         text("place"),
         text("container"),
         text("state"),
-        number("quantity"),
+        amount("quantity"),
         text("holds"),
         text("expires"),
         text("expires at"),
@@ -95,36 +95,38 @@ fn holds(row: &OnHandRow) -> String {
 
 /// Reached batches, and the steps.
 pub fn trace(answer: &Trace) -> Vec<Sheet> {
-    let mut nodes = Sheet::new([text("batch"), text("link"), text("since or until"), text("places"), text("remarks")]);
+    let forward = answer.direction == lotline_wire::answer::Direction::Forward;
+    let mut columns = vec![text("batch"), text("link"), text("since or until"), text("places")];
+    columns.extend(forward.then(|| text("received by")));
+    columns.push(text("remarks"));
+    let mut nodes = Sheet::new(columns);
     for node in &answer.nodes {
         let moments = node.places.iter().filter_map(|place| place.moment.as_ref());
         let moment = match answer.direction {
             lotline_wire::answer::Direction::Forward => moments.min(),
             lotline_wire::answer::Direction::Back => moments.max(),
         };
-        let places: Vec<&str> = node.places.iter().map(|place| place.place.as_str()).collect();
-        let few = match places.len() {
-            0..=3 => places.join(", "),
-            more => format!("{} and {} more", places[..3].join(", "), more - 3),
+        let some = |names: &[&str]| match names.len() {
+            0..=3 => Value::from(names.join(", ")),
+            more => Value::two(format!("{} and {} more", names[..3].join(", "), more - 3), names.join(", ")),
         };
+        let places: Vec<&str> = node.places.iter().map(|place| place.place.as_str()).collect();
+        let parties: Vec<&str> = node.received_by.iter().map(|received| received.party.as_str()).collect();
         let remarks = flags([
             (node.start, "begins here"),
             (node.rework, "rework"),
             (node.residue, "residue only"),
             (node.ambiguous, "ambiguous code"),
         ]);
-        nodes.row([
-            name(&node.batch).into(),
-            tier_word(node.tier).into(),
-            Value::maybe(moment),
-            Value::two(few, places.join(", ")),
-            remarks.into(),
-        ]);
+        let mut row = vec![name(&node.batch).into(), tier_word(node.tier).into(), Value::maybe(moment), some(&places)];
+        row.extend(forward.then(|| some(&parties)));
+        row.push(remarks.into());
+        nodes.row(row);
     }
     let mut edges = Sheet::new([
         text("when"),
         text("batch"),
-        number("quantity"),
+        amount("quantity"),
         text("from"),
         text("to"),
         text("link"),
@@ -157,13 +159,13 @@ pub fn recall(answer: &Recall) -> Vec<Sheet> {
         text("batch"),
         text("place"),
         text("state"),
-        number("quantity"),
+        amount("quantity"),
         text("link"),
-        number("least"),
-        number("expected"),
-        number("most"),
-        number("ever received"),
-        number("net"),
+        amount("least"),
+        amount("expected"),
+        amount("most"),
+        amount("ever received"),
+        amount("net"),
         text("why"),
     ]);
     for row in &answer.rows {
@@ -200,7 +202,7 @@ pub fn recall(answer: &Recall) -> Vec<Sheet> {
 
 fn totals(totals: &[ContentTotal]) -> Sheet {
     let mut sheet =
-        Sheet::new([text("in all"), number("quantity"), number("least"), number("expected"), number("most")]);
+        Sheet::new([text("in all"), amount("quantity"), amount("least"), amount("expected"), amount("most")]);
     for total in totals {
         let content = total.content.as_ref();
         sheet.row([
@@ -222,7 +224,7 @@ pub fn exceptions(answer: &Exceptions) -> Vec<Sheet> {
         text("since"),
         text("batch"),
         text("place"),
-        number("amount"),
+        amount("amount"),
         text("cause"),
         text("in words"),
     ]);

@@ -23,6 +23,9 @@ const LINE_MAX: usize = 4 << 20;
 /// So many answers may be outstanding. Fewer than what the handler queues, so that it is never busy.
 const OUTSTANDING: usize = 8_192;
 
+/// A byte order mark, which says nothing in UTF-8.
+const BOM: &[u8] = b"\xEF\xBB\xBF";
+
 /// A line's answer, on its way.
 enum Pending {
     Refused(Refusal),
@@ -43,7 +46,7 @@ pub fn submit(asked: &args::Submit) -> Result<Exit, Failure> {
     let is_stdin = asked.file == Path::new("-");
     let file = (!is_stdin).then(|| asked.file.display().to_string());
     let input: Box<dyn Read> = if is_stdin { Box::new(io::stdin().lock()) } else { Box::new(open(&asked.file)?) };
-    let handler = Folder::new(&asked.folder.dir).handler(None)?;
+    let handler = Folder::new(&asked.folder.dir).with_new_keyring(asked.new_keyring).handler(None)?;
     if asked.accept_clock {
         handler.accept_clock();
     }
@@ -77,8 +80,20 @@ pub fn lines(
         (read, printer.join().expect("the printer does not panic"))
     });
     let exit = printed?;
-    read.map_err(|error| Failure::file("read", Path::new(file.unwrap_or("the standard input")), error))?;
+    let name = file.unwrap_or("the standard input");
+    let read = read.map_err(|error| Failure::file("read", Path::new(name), error))?;
+    if let (true, Some(last)) = (is_final(exit), read) {
+        eprintln!(
+            "{name}: stopped after line {last}, because of what its answers say: what follows was not read; when that is \
+             mended send all of it again, and what was recorded is answered as a duplicate"
+        );
+    }
     Ok(exit)
+}
+
+/// Nothing that follows would be recorded.
+fn is_final(exit: Exit) -> bool {
+    matches!(exit, Exit::Disk | Exit::Damage | Exit::Newer)
 }
 
 /// Opens an input file.
@@ -100,13 +115,21 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    fn lines(&mut self, mut input: impl BufRead) -> io::Result<()> {
+    /// Hands in all lines; returns after which one it stopped before the end.
+    fn lines(&mut self, mut input: impl BufRead) -> io::Result<Option<u64>> {
         let mut line = Vec::new();
         for number in 1.. {
             line.clear();
             let whole = read_line(&mut input, &mut line)?;
-            if line.is_empty() || self.stop.load(Ordering::Relaxed) {
-                return Ok(());
+            if line.is_empty() {
+                return Ok(None);
+            }
+            if self.stop.load(Ordering::Relaxed) {
+                return Ok(Some(number - 1));
+            }
+            // Some editors begin a file with a byte order mark.
+            if let (1, Some(rest)) = (number, line.strip_prefix(BOM)) {
+                line = rest.to_vec();
             }
             let pending = match whole {
                 false => self.refused(number, format!("is longer than {LINE_MAX} bytes; split the command")),
@@ -119,10 +142,10 @@ impl Reading<'_> {
                 },
             };
             if self.queue.send(pending).is_err() {
-                return Ok(());
+                return Ok(Some(number));
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     fn refused(&self, line: u64, message: String) -> Pending {
@@ -211,8 +234,7 @@ fn print(
         };
         counted.count(&outcome);
         exit = worst(exit, means);
-        if matches!(means, Exit::Disk | Exit::Damage | Exit::Newer) {
-            // Nothing that follows would be recorded.
+        if is_final(means) {
             stop.store(true, Ordering::Relaxed);
         }
         let line =

@@ -12,8 +12,8 @@ mod unanswered;
 pub use parts::{Amount, Asked, Batch, Finality, Run, Said, SaidKind, commit, instant, instant_of_micros, time};
 pub use query::{
     Content, ContentTotal, Damage, Direction, ExceptionRow, ExceptionState, Exceptions, Expires, Grade, Held, History,
-    HistoryKind, HistoryRow, Moment, OnHand, OnHandRow, Point, Recall, RecallRow, State, Tier, Trace, TraceEdge,
-    TraceHub, TraceNode, Verified,
+    HistoryKind, HistoryRow, Moment, OnHand, OnHandRow, Point, Recall, RecallRow, ReceivedBy, State, Tier, Trace,
+    TraceEdge, TraceHub, TraceNode, Verified,
 };
 pub use submit::{First, Outcome, Receipt, Refusal, Rejection, Rule};
 pub use unanswered::{Reason, Unanswered};

@@ -246,6 +246,8 @@ fn a_full_disk_loses_nothing_that_was_acknowledged() {
     let refused = answers.iter().find(|answer| answer["answer"] == "failed").expect("one that did not fit");
     assert!(refused["message"].as_str().is_some_and(|told| told.contains("disk is full")), "{refused}");
     assert!(recorded > 0, "{answers:?}");
+    let stopped = format!("lines.jsonl: stopped after line {}", answers.len());
+    assert!(said.err.contains(&stopped), "{stopped}: {}", said.err);
     assert_eq!(verified_events(folder.path()), recorded + 1, "what was acknowledged, and no more");
     // With room again all of it goes in, and what was there is told as such.
     let said = run(folder.path(), &["submit", "lines.jsonl"]);

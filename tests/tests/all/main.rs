@@ -25,6 +25,7 @@ mod cli_answers;
 mod cli_binary;
 mod cli_demo;
 mod cli_input;
+mod cli_mishaps;
 mod cli_readme;
 mod deploy_files;
 mod engine;

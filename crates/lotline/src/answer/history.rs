@@ -21,8 +21,8 @@ use crate::named;
 /// What a history is of.
 #[derive(Debug)]
 pub enum Subject {
-    /// A batch.
-    Batch(BatchRef),
+    /// A batch, and the labels that it was given.
+    Batch(BatchRef, Vec<BatchCode>),
     /// A container, vessel or shipment.
     Place(Place),
     /// One event and what corrects it.
@@ -44,14 +44,14 @@ impl Subject {
             Ok(place @ (Place::Container(_) | Place::Vessel(_) | Place::Transit(_))) => Ok(Self::Place(place)),
             _ => {
                 let batch: BatchIx = named::any_batch(text, book, known)?;
-                Ok(Self::Batch(book.batch(batch)))
+                Ok(Self::Batch(book.batch(batch), book.labels_told(batch, known)))
             }
         }
     }
 
     fn words(&self) -> String {
         match self {
-            Self::Batch(batch) => batch.to_string(),
+            Self::Batch(batch, _) => batch.to_string(),
             Self::Place(place) => place.to_string(),
             Self::Event(id) => format!("event:{id}"),
         }
@@ -59,8 +59,13 @@ impl Subject {
 
     fn keys(&self) -> Vec<key::Key> {
         match self {
-            Self::Batch(BatchRef::Known(id)) => vec![key::batch(id), key::batch_code(&id.code)],
-            Self::Batch(BatchRef::Code(code)) => vec![key::batch_code(code)],
+            Self::Batch(batch, labels) => {
+                let own = match batch {
+                    BatchRef::Known(id) => vec![key::batch(id), key::batch_code(&id.code)],
+                    BatchRef::Code(code) => vec![key::batch_code(code)],
+                };
+                own.into_iter().chain(labels.iter().map(key::batch_code)).collect()
+            }
             Self::Place(Place::Container(id)) => vec![key::container(id)],
             Self::Place(Place::Vessel(id)) => vec![key::vessel(id)],
             Self::Place(Place::Transit(id)) => vec![key::shipment(id)],
@@ -75,7 +80,7 @@ impl Subject {
 
     /// Whether an event found by a key is about it: a code is that of other batches, too.
     fn concerns(&self, body: &Body) -> bool {
-        let Self::Batch(asked) = self else { return true };
+        let Self::Batch(asked, labels) = self else { return true };
         let mut named = Vec::new();
         match body {
             Body::Fact { event, .. } => batches_of(&event.fact, &mut named),
@@ -85,8 +90,11 @@ impl Subject {
             BatchRef::Known(id) => &id.code,
             BatchRef::Code(code) => code,
         };
-        let bare = BatchRef::Code(code.clone());
-        named.iter().any(|batch| batch == asked || *batch == bare) || has_label(body, asked)
+        let by_code = |batch: &BatchRef| match batch {
+            BatchRef::Code(named) => named == code || labels.contains(named),
+            BatchRef::Known(_) => false,
+        };
+        named.iter().any(|batch| batch == asked || by_code(batch)) || has_label(body, asked)
     }
 }
 

@@ -13,6 +13,7 @@ use lotline_wire::answer::{Amount, Batch, Expires, Held, OnHand, OnHandRow, Said
 use super::recall::content;
 use super::{batch, mix_models, nothing_known, state, unknown_quantities};
 use crate::bounds::Within;
+use crate::failure::{Exit, Failure};
 
 /// What of all that is there is asked for.
 #[derive(Debug, Default)]
@@ -28,6 +29,28 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// Whether item and place were ever named.
+    ///
+    /// # Errors
+    /// Where one was not.
+    pub fn is_known(&self, book: &Book) -> Result<(), Failure> {
+        let none = |message| Failure::new(Exit::No, message).advice("`lotline on-hand` lists what is there");
+        if let Some(item) = &self.item {
+            let count = u32::try_from(book.batch_count()).expect("fewer than 2^32 batches");
+            let is_of =
+                |batch: u32| matches!(book.batch(BatchIx(batch)), BatchRef::Known(id) if id.item.as_str() == item);
+            if !(0..count).any(is_of) {
+                return Err(none(format!("no batch is recorded of an item {item}")));
+            }
+        }
+        match &self.place {
+            Some(place) if book.find_place(place).is_none() => {
+                Err(none(format!("nothing is recorded of a place {place}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether a row is over by then; `None` where nobody told until when it is good.
     fn is_over(&self, row: &engine::OnHand) -> Option<bool> {
         let expiry = row.expires?;

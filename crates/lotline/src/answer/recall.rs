@@ -28,6 +28,7 @@ pub fn answer(question: &Question<'_>, within: &Within, scope: &engine::Scope, c
     said.extend(unknown_quantities(unknown.map(|ix| batch(book, ix))));
     said.extend(mix_models(question, scope.trace.vessels.keys().copied()));
     said.extend(not_convertible(question, scope));
+    said.extend(below_zero(question, scope));
     if scope.rows.len() > 1 {
         said.push(Said {
             kind: SaidKind::MaximaDoNotAdd,
@@ -45,6 +46,20 @@ pub fn answer(question: &Question<'_>, within: &Within, scope: &engine::Scope, c
         totals,
         said,
     }
+}
+
+/// Where more went out than had come in, a record is missing, and nobody knows where that is.
+fn below_zero(question: &Question<'_>, scope: &engine::Scope) -> Option<Said> {
+    let below = scope.rows.iter().filter(|row| row.quantity.value.is_negative());
+    let batches: BTreeSet<BatchIx> = below.filter_map(|row| row.batch).collect();
+    (!batches.is_empty()).then(|| Said {
+        kind: SaidKind::BelowZero,
+        message:
+            "where a row is below zero, more went out than had come in and a record is missing: the quantities in all \
+                  are less these rows, the contents in all are not"
+                .to_owned(),
+        batches: batches.into_iter().map(|ix| batch(question.book(), ix)).collect(),
+    })
 }
 
 /// Shares go by mass: the items whose quantities no factor turns into mass.
@@ -161,6 +176,10 @@ struct Sum {
     quantity: Option<Ratio>,
     content_unit: Unit,
     min: Option<Ratio>,
+    /// The greatest minimum of the rows whose matter other rows may have, too.
+    least: Ratio,
+    /// There are such rows.
+    twice: bool,
     expected: Option<Ratio>,
     max: Option<Ratio>,
 }
@@ -181,14 +200,19 @@ pub(crate) fn plus(
     })
 }
 
+/// A product, as exact as [`plus`].
+fn times(value: Ratio, factor: Ratio, cut: fn(Ratio, u32) -> Option<Decimal>) -> Option<Ratio> {
+    value.mul(factor).or_else(|| Ratio::from_decimal(cut(value, SCALE)?).mul(factor))
+}
+
 /// How much suspect matter is in a row, by mass where that is known: pieces of different goods do not add up.
 pub(crate) fn by_mass(question: &Question<'_>, row: &engine::ScopeRow) -> engine::Content {
     let content = row.content;
     let in_mass = |factor: Ratio| {
         Some(engine::Content {
-            min: content.min.mul(factor)?,
-            expected: content.expected.and_then(|expected| expected.mul(factor)),
-            max: content.max.mul(factor)?,
+            min: times(content.min, factor, Ratio::floor_to)?,
+            expected: content.expected.and_then(|expected| times(expected, factor, Ratio::round_to)),
+            max: times(content.max, factor, Ratio::ceil_to)?,
             unit: Unit::KILOGRAM,
             ..content
         })
@@ -200,18 +224,31 @@ pub(crate) fn by_mass(question: &Question<'_>, row: &engine::ScopeRow) -> engine
     factor.and_then(in_mass).unwrap_or(content)
 }
 
+/// Whether a row may hold matter that another row of its state has, too: what was used up is made of what was used up
+/// before, unless it is a suspect that was not made of any.
+fn is_counted_twice(scope: &engine::Scope, row: &engine::ScopeRow) -> bool {
+    let begins = |batch: BatchIx| scope.suspects.contains(&batch) && !scope.trace.batches.contains_key(&batch);
+    row.state == engine::State::Consumed && !row.batch.is_some_and(begins)
+}
+
 /// Sums over the rows of a state; what was cleared is in none of them. The content of all of them together is at
-/// least the sum of the least, at most the sum of the greatest, and never more than there was of the suspects.
+/// least the sum of the least, at most the sum of the greatest, and never more than there was of the suspects. Of rows
+/// that may hold the same matter it is at least the greatest of the least, and nothing is expected of their sum.
 fn totals(question: &Question<'_>, scope: &engine::Scope) -> Vec<ContentTotal> {
     let mut sums: Vec<Sum> = Vec::new();
     for row in scope.rows.iter().filter(|row| row.tier != engine::Tier::Cleared) {
         let content = by_mass(question, row);
         let key = (row.state, row.quantity.unit, content.unit);
+        let twice = is_counted_twice(scope, row);
         match sums.iter_mut().find(|sum| (sum.state, sum.unit, sum.content_unit) == key) {
             Some(sum) => {
                 sum.quantity = plus(sum.quantity, Some(row.quantity.value), Ratio::round_to);
-                sum.min = plus(sum.min, Some(content.min), Ratio::floor_to);
-                sum.expected = plus(sum.expected, content.expected, Ratio::round_to);
+                sum.expected = plus(sum.expected, content.expected, Ratio::round_to).filter(|_| !twice && !sum.twice);
+                sum.twice |= twice;
+                match twice {
+                    true => sum.least = sum.least.max(content.min),
+                    false => sum.min = plus(sum.min, Some(content.min), Ratio::floor_to),
+                }
                 sum.max = plus(sum.max, Some(content.max), Ratio::ceil_to);
             }
             None => sums.push(Sum {
@@ -219,7 +256,9 @@ fn totals(question: &Question<'_>, scope: &engine::Scope) -> Vec<ContentTotal> {
                 unit: row.quantity.unit,
                 quantity: Some(row.quantity.value),
                 content_unit: content.unit,
-                min: Some(content.min),
+                min: Some(if twice { Ratio::ZERO } else { content.min }),
+                least: if twice { content.min } else { Ratio::ZERO },
+                twice,
                 expected: content.expected,
                 max: Some(content.max),
             }),
@@ -236,8 +275,9 @@ fn totals(question: &Question<'_>, scope: &engine::Scope) -> Vec<ContentTotal> {
             let at_most = |value: Ratio| cap.filter(|cap| less(*cap, value)).unwrap_or(value);
             let max = sum.max.map(at_most);
             let amount = |value: Ratio| Amount::from(DomainAmount { value, unit: sum.content_unit });
-            let content = sum.min.zip(max).map(|(min, max)| Content {
-                min: amount(at_most(min)),
+            let min = sum.min.map(|min| at_most(min.max(sum.least)));
+            let content = min.zip(max).map(|(min, max)| Content {
+                min: amount(min),
                 expected: sum.expected.map(at_most).map(amount),
                 max: amount(max),
                 grade: Grade::Sound,

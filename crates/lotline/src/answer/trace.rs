@@ -6,7 +6,7 @@ use lotline_domain::settle::Mark;
 use lotline_domain::time::Instant;
 use lotline_projections::{self as engine, Question};
 use lotline_wire::answer::{
-    Amount, Direction, Moment, Point, Run, Said, SaidKind, Trace, TraceEdge, TraceHub, TraceNode, instant,
+    Amount, Direction, Moment, Point, ReceivedBy, Run, Said, SaidKind, Trace, TraceEdge, TraceHub, TraceNode, instant,
 };
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -60,6 +60,10 @@ fn nodes(
     let book = question.book();
     let starts: FxHashSet<BatchIx> = trace.starts.iter().copied().collect();
     let residues: FxHashSet<BatchIx> = trace.residues.iter().map(|(_, batch)| *batch).collect();
+    let mut received = match trace.direction {
+        engine::Direction::Forward => engine::received(question, trace),
+        engine::Direction::Back => FxHashMap::default(),
+    };
     let by_content =
         |batch: BatchIx| trace.edges.iter().any(|edge| edge.batch == batch && edge.tier == engine::Tier::Certain);
     let reached: FxHashSet<BatchIx> = trace.batches.keys().copied().chain(starts.iter().copied()).collect();
@@ -78,6 +82,7 @@ fn nodes(
                 residue: residues.contains(&ix) && !by_content(ix),
                 ambiguous: trace.ambiguous.contains(&ix) || !question.settler().ambiguous_aliases(ix).is_empty(),
                 places,
+                received_by: received_by(book, received.remove(&ix).unwrap_or_default()),
                 as_of: within.as_of(),
                 as_known_at: within.known(),
             };
@@ -86,6 +91,22 @@ fn nodes(
         .collect();
     nodes.sort_by(|a, b| a.0.cmp(&b.0));
     nodes.into_iter().map(|(_, node)| node).collect()
+}
+
+fn received_by(book: &Book, found: Vec<engine::ReceivedBy>) -> Vec<ReceivedBy> {
+    let mut parties: Vec<ReceivedBy> = found
+        .into_iter()
+        .map(|known| ReceivedBy {
+            party: book.place(known.party).to_string(),
+            tier: tier(known.tier),
+            moment: moment(known.since),
+            ever_received: Amount::from(&known.ever),
+            net: Amount::from(&known.net),
+            unknown: known.unknown,
+        })
+        .collect();
+    parties.sort_by(|a, b| a.party.cmp(&b.party));
+    parties
 }
 
 fn hubs(book: &Book, trace: &engine::Trace) -> Vec<TraceHub> {

@@ -13,7 +13,7 @@ const NODES_MAX: usize = 250;
 const LINE_HEIGHT: f64 = 14.0;
 const LETTER: f64 = 6.6;
 const SMALL_LETTER: f64 = 5.6;
-const HEAD: f64 = 58.0;
+const TITLE_LETTER: f64 = 8.8;
 
 /// An SVG, and what it does not show.
 #[derive(Debug)]
@@ -42,16 +42,17 @@ pub fn svg(picture: &Picture) -> Drawn {
     let sizes: Vec<(f64, f64)> = near.nodes.iter().map(size).collect();
     let (spots, width, height) = place(&near, &sizes);
     let width = width.max(560.0);
+    let (above, top) = head(&near.title, left_out, width);
     let mut out = String::new();
     let _ = writeln!(
         out,
         r#"<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0}" height="{:.0}" viewBox="0 0 {width:.0} {:.0}" font-family="Helvetica, Arial, sans-serif" font-size="11">"#,
-        height + HEAD,
-        height + HEAD
+        height + top,
+        height + top
     );
     out.push_str(STYLE);
-    head(&mut out, &near.title, left_out);
-    let _ = writeln!(out, r#"<g transform="translate(0 {HEAD})">"#);
+    out.push_str(&above);
+    let _ = writeln!(out, r#"<g transform="translate(0 {top})">"#);
     for line in &near.lines {
         draw_line(&mut out, line, &spots);
     }
@@ -76,19 +77,45 @@ rect, path.hub { stroke: #4a5560; stroke-width: 1.2 }
 .line { fill: none; stroke: #4a5560; stroke-width: 1.2; marker-end: url(#a) }
 .possible { stroke-dasharray: 5 4 }
 .cleared { stroke: #b8bec4; fill: #fafafa } .line.cleared { fill: none; marker-end: url(#g) } text.cleared { fill: #9aa1a8; stroke: none }
-text { fill: #1d252c } .name { font-weight: bold } .small { font-size: 9.5px } .label { font-size: 9px; paint-order: stroke; stroke: #ffffff; stroke-width: 3px }
+text { fill: #1d252c } .name { font-weight: bold } .title { font-size: 15px; font-weight: bold } .limited { font-weight: bold; fill: #a02020 } .small { font-size: 9.5px } .label { font-size: 9px; paint-order: stroke; stroke: #ffffff; stroke-width: 3px }
 </style>
 <rect width="100%" height="100%" fill="#ffffff" style="stroke: none"/>
 "##;
 
-fn head(out: &mut String, title: &str, left_out: usize) {
-    let _ = writeln!(out, r#"<text x="20" y="24" font-size="15" class="name">{}</text>"#, escaped(title));
-    let rest =
-        if left_out == 0 { String::new() } else { format!(" Limited: {left_out} nodes further away are not drawn.") };
-    let _ = writeln!(
-        out,
-        r#"<text x="20" y="44" class="small">Time runs from left to right. Box: a batch, how much came of it, and where it is. Rounded: a run or a vessel. Green: a supplier, or a batch that customers have. Dashed: possible. Grey: cleared.{rest}</text>"#
-    );
+/// What stands above the picture, in lines that are not wider than it, and how high that is.
+fn head(title: &str, left_out: usize, width: f64) -> (String, f64) {
+    let mut out = String::new();
+    let mut y = 8.0;
+    let mut line = |text: &str, class: &str, height: f64| {
+        y += height;
+        let _ = writeln!(out, r#"<text x="20" y="{y}" class="{class}">{}</text>"#, escaped(text));
+    };
+    let room = width - 40.0;
+    wrapped(title, room / TITLE_LETTER).iter().for_each(|text| line(text, "title", 18.0));
+    if left_out > 0 {
+        let limited = format!("LIMITED: {left_out} nodes further away are not drawn; what is drawn may go on there.");
+        wrapped(&limited, room / LETTER).iter().for_each(|text| line(text, "limited", 17.0));
+    }
+    wrapped(LEGEND, room / SMALL_LETTER).iter().for_each(|text| line(text, "small", 13.0));
+    (out, y + 12.0)
+}
+
+const LEGEND: &str = "Time runs from left to right. Box: a batch, how much came of it, and where it is. Rounded: a run or \
+                      a vessel. Green: a supplier, or a batch that customers have. Dashed: possible. Grey: cleared.";
+
+/// A text in lines of at most so many letters, as far as its words allow that.
+fn wrapped(text: &str, letters: f64) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if (line.chars().count() + 1 + word.chars().count()) as f64 <= letters => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// The nodes nearest to the beginning, as many as can be read, with the lines between them.

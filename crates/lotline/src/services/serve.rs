@@ -44,6 +44,9 @@ pub fn serve(asked: &args::Serve) -> Result<Exit, Failure> {
     http::listen(&board, &asked.metrics)?;
     let folder = Folder::new(&asked.folder.dir);
     let handler = folder.handler_on(Arc::new(Timed::new(Folder::storage(), board.synced())), None)?;
+    if asked.accept_clock {
+        handler.accept_clock();
+    }
     note_commits(&handler, &board);
     // As another process would read: it does not end with the handler.
     let reader = folder.reader()?;

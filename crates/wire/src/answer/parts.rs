@@ -140,6 +140,8 @@ pub enum SaidKind {
     NotConvertible,
     /// The maxima of rows do not add up; the total has its own.
     MaximaDoNotAdd,
+    /// Rows are below zero: totals of quantity are less them, and totals of content are not.
+    BelowZero,
     /// A batch reached only by what stayed in a vessel.
     Residue,
     /// Which mix model the content of vessels follows.

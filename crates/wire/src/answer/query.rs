@@ -188,12 +188,35 @@ pub struct TraceNode {
     pub ambiguous: bool,
     /// Its reached slices, by place.
     pub places: Vec<Moment>,
+    /// Forward: the parties that ever received some of it, loose or in containers, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub received_by: Vec<ReceivedBy>,
     /// Effective bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_of: Option<String>,
     /// Commit bound.
     #[serde(deserialize_with = "commit")]
     pub as_known_at: u64,
+}
+
+/// What a party received of a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReceivedBy {
+    /// The party.
+    pub party: String,
+    /// How sure the surest arrival is.
+    pub tier: Tier,
+    /// The first arrival of that tier (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moment: Option<String>,
+    /// All affected arrivals, returns not taken off.
+    pub ever_received: Amount,
+    /// Ever received less returned.
+    pub net: Amount,
+    /// Something of unknown quantity was among them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unknown: bool,
 }
 
 /// A slice, and since when (forward) or until when (back) it is on a path.

@@ -121,23 +121,19 @@ pub type Rows = BTreeMap<String, Kept>;
 
 /// The rows of a feed within the bounds of a question that one part has.
 pub fn rows_of(kind: FeedKind, question: &Question<'_>, tree: &Tree, part: Part) -> Rows {
-    let batch = match part {
-        _ if kind == FeedKind::Exceptions => return exceptions(question, tree, part),
-        Part::Batch(batch) => batch,
-        _ => return Rows::new(),
-    };
-    match kind {
-        FeedKind::OnHand => on_hand(question, tree, batch, |found| {
+    match (kind, part) {
+        (FeedKind::Exceptions, part) => exceptions(question, tree, part),
+        (FeedKind::OnHand, Part::Batch(batch)) => on_hand(question, tree, batch, |found| {
             Some((Row::OnHand(row(question.book(), found, None, 0)), share(found)))
         }),
-        FeedKind::Status => on_hand(question, tree, batch, |found| {
+        (FeedKind::Status, Part::Batch(batch)) => on_hand(question, tree, batch, |found| {
             let OnHandRow { batch, place, container, state, holds, .. } = row(question.book(), found, None, 0);
             let row = StatusRow { batch, place, container, state, holds, as_known_at: 0 };
             (!found.by_model).then_some((Row::Status(row), ""))
         }),
-        FeedKind::Expiring => expiring(question, tree, batch),
-        FeedKind::Edges => edges(question, batch),
-        FeedKind::Exceptions => unreachable!("their parts were looked at before"),
+        (FeedKind::Expiring, Part::Batch(batch)) => expiring(question, tree, batch),
+        (FeedKind::Edges, Part::Batch(batch)) => edges(question, batch),
+        _ => Rows::new(),
     }
 }
 
