@@ -16,6 +16,11 @@ use lotline_domain::settle::{
 use lotline_domain::unit::Unit;
 use rustc_hash::{FxHashMap, FxHashSet};
 
+mod part;
+mod residue;
+
+use self::part::{Part, held, less, share_of};
+use self::residue::residue_only;
 use crate::question::Question;
 use crate::trace::{Point, Tier, Trace};
 
@@ -81,116 +86,6 @@ impl Content {
     }
 }
 
-/// Bounds of an amount, in the batch's base unit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Part {
-    min: Ratio,
-    expected: Option<Ratio>,
-    max: Ratio,
-}
-
-/// Which way a value is rounded that no fraction of 128 bits can hold.
-type Cut = fn(Ratio, u32) -> Option<rust_decimal::Decimal>;
-
-/// Digits behind the point that long fractions are cut to; more than answers tell.
-const SCALE: u32 = 12;
-
-/// An operation; where its result cannot be held, that of its operands, cut.
-fn held(a: Ratio, b: Ratio, of: fn(Ratio, Ratio) -> Option<Ratio>, [cut_a, cut_b]: [Cut; 2]) -> Option<Ratio> {
-    of(a, b).or_else(|| {
-        let mut scales = (6..=SCALE).rev().step_by(3);
-        scales.find_map(|scale| {
-            let short = |value: Ratio, to: Cut| to(value, scale).map(Ratio::from_decimal);
-            of(short(a, cut_a)?, short(b, cut_b)?)
-        })
-    })
-}
-
-/// A sum, rounded one way.
-fn plus(a: Ratio, b: Ratio, cut: Cut) -> Option<Ratio> {
-    held(a, b, Ratio::add, [cut, cut])
-}
-
-/// A difference, rounded one way.
-fn less(a: Ratio, b: Ratio, down: bool) -> Option<Ratio> {
-    let cuts: [Cut; 2] = if down { [Ratio::floor_to, Ratio::ceil_to] } else { [Ratio::ceil_to, Ratio::floor_to] };
-    held(a, b, Ratio::sub, cuts)
-}
-
-/// A product of what is not below zero, rounded one way.
-fn times(a: Ratio, b: Ratio, cut: Cut) -> Option<Ratio> {
-    held(a, b, Ratio::mul, [cut, cut])
-}
-
-/// What of an expectation goes with a part of the whole; to the nearest.
-fn share_of(expected: Ratio, part: Ratio, whole: Ratio) -> Option<Ratio> {
-    if whole.is_zero() {
-        return Some(Ratio::ZERO);
-    }
-    // Cut as late as can be: the share itself may be a long fraction of small numbers.
-    let near: [Cut; 2] = [Ratio::round_to; 2];
-    let share = held(part, whole, Ratio::div, near)?;
-    held(expected, share, Ratio::mul, near)
-}
-
-impl Part {
-    const NONE: Self = Self { min: Ratio::ZERO, expected: Some(Ratio::ZERO), max: Ratio::ZERO };
-
-    fn any(max: Ratio) -> Self {
-        Self { min: Ratio::ZERO, expected: None, max: max.max(Ratio::ZERO) }
-    }
-
-    fn all(value: Ratio) -> Self {
-        Self { min: value, expected: Some(value), max: value }
-    }
-
-    fn add(self, other: Self) -> Option<Self> {
-        let expected = match (self.expected, other.expected) {
-            (Some(a), Some(b)) => plus(a, b, Ratio::round_to),
-            _ => None,
-        };
-        Some(Self {
-            min: plus(self.min, other.min, Ratio::floor_to)?,
-            expected,
-            max: plus(self.max, other.max, Ratio::ceil_to)?,
-        })
-    }
-
-    fn scaled(self, factor: Ratio) -> Option<Self> {
-        Some(Self {
-            min: times(self.min, factor, Ratio::floor_to)?,
-            expected: self.expected.and_then(|expected| times(expected, factor, Ratio::round_to)),
-            max: times(self.max, factor, Ratio::ceil_to)?,
-        })
-    }
-
-    /// What of so much out of a mixed whole: at least what the clean rest cannot make up.
-    fn out_of(self, total: Ratio, out: Ratio) -> Option<Self> {
-        let max = out.min(self.max);
-        let min = less(out, less(total, self.min, false)?, true)?.max(Ratio::ZERO).min(max);
-        let expected = self.expected.and_then(|expected| share_of(expected, out, total.max(out)));
-        Some(Self { min, expected, max }.in_order())
-    }
-
-    /// What is expected is within the bounds, also where it was rounded.
-    fn in_order(self) -> Self {
-        Self { expected: self.expected.map(|expected| expected.clamp(self.min, self.max.max(self.min))), ..self }
-    }
-
-    /// Long fractions are cut outward, the expectation to the nearest.
-    fn cut(self) -> Self {
-        const LONG: i128 = 1_000_000_000_000_000_000;
-        let short = |value: Ratio, to: Cut| {
-            if value.den() < LONG { value } else { to(value, SCALE).map_or(value, Ratio::from_decimal) }
-        };
-        Self {
-            min: short(self.min, Ratio::floor_to),
-            expected: self.expected.map(|expected| short(expected, Ratio::round_to)),
-            max: short(self.max, Ratio::ceil_to),
-        }
-    }
-}
-
 #[derive(Debug, Clone, Copy)]
 struct SliceContent {
     balance: Ratio,
@@ -220,55 +115,6 @@ pub(crate) struct Contents {
     /// What is in contact with the suspects without having any of them: drawn where they had only been, or made of that
     /// (ruling 17).
     residue_only: FxHashSet<Point>,
-}
-
-/// The points of a trace that all followed steps lead to over residue.
-fn residue_only(question: &Question<'_>, trace: &Trace) -> FxHashSet<Point> {
-    if trace.residues.is_empty() {
-        return FxHashSet::default();
-    }
-    let followed = || trace.edges.iter().filter(|edge| edge.tier > Tier::Cleared);
-    let entered: FxHashSet<Point> = followed().map(|edge| edge.to).collect();
-    // What no step leads to begins a trace: a suspect's own, or what a code alone stands for.
-    let coded =
-        |batch: &BatchIx| trace.ambiguous.contains(batch) || !question.settler().ambiguous_aliases(*batch).is_empty();
-    let begins = |point: &Point| match point {
-        Point::Slice(batch, _) if trace.starts.contains(batch) || coded(batch) => true,
-        _ => !entered.contains(point),
-    };
-    let mut with_content: FxHashSet<Point> = followed().map(|edge| edge.from).filter(begins).collect();
-    let mut filled: FxHashSet<(PlaceIx, BatchIx)> = FxHashSet::default();
-    loop {
-        let before = (with_content.len(), filled.len());
-        for edge in followed() {
-            let leads = match edge.from {
-                Point::Vessel(vessel) => {
-                    let mixed = question.vessel(vessel);
-                    let has = |fill: usize| filled.contains(&(vessel, mixed.fills[fill].batch));
-                    match mixed.draws.iter().position(|draw| Some(draw.flow) == edge.flow.stated) {
-                        Some(draw) => {
-                            let mut contacts = mixed.fills_of(draw);
-                            mixed.draws[draw].paid_later.iter().any(|(fill, _)| has(*fill))
-                                || contacts.any(|(fill, contact)| contact != Contact::Residue && has(fill))
-                        }
-                        // Taken out by its name.
-                        None => filled.contains(&(vessel, edge.batch)),
-                    }
-                }
-                from => with_content.contains(&from),
-            };
-            if leads {
-                with_content.insert(edge.to);
-                if let Point::Vessel(vessel) = edge.to {
-                    filled.insert((vessel, edge.batch));
-                }
-            }
-        }
-        if before == (with_content.len(), filled.len()) {
-            break;
-        }
-    }
-    entered.into_iter().filter(|point| !with_content.contains(point)).collect()
 }
 
 /// The flows of one reached batch, in step order, and how far they are swept.
