@@ -11,7 +11,7 @@ use lotline_domain::book::{BatchIx, FlowIx, PlaceIx, PlaceKind, RunIx};
 use lotline_domain::command::Amount;
 use lotline_domain::quantity::Ratio;
 use lotline_domain::settle::{
-    Contact, Fill, Mark, Node, RunBalance, RunLeg, RunSettlement, Settled, Settlement, SliceHold, same_dimension,
+    Contact, Fill, Mark, Node, RunLeg, RunSettlement, Settled, Settlement, SliceHold, same_dimension,
 };
 use lotline_domain::unit::Unit;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -62,7 +62,7 @@ impl Content {
     /// What of a part of the whole is suspect, when it is known of the whole: all of it may be in the rest.
     pub(crate) fn within(self, whole: Amount, part: Amount) -> Self {
         let value = part.value.max(Ratio::ZERO);
-        let all = self.min == self.max && self.max == whole.value;
+        let all = self.min == self.max && self.max == whole.value && !whole.value.is_zero();
         if all {
             return Self::all_of(value, part.unit);
         }
@@ -79,6 +79,11 @@ impl Content {
     pub(crate) fn together(self, other: Self, there: Ratio) -> Self {
         let max = self.max.add(other.max).unwrap_or(there).min(there);
         Self { min: self.min.max(other.min), expected: None, max, ..self }
+    }
+
+    /// Nothing of it is suspect.
+    pub(crate) fn none(unit: Unit) -> Self {
+        Self::all_of(Ratio::ZERO, unit)
     }
 
     fn all_of(value: Ratio, unit: Unit) -> Self {
@@ -494,15 +499,8 @@ impl Contents {
 
     /// What came out of a run beyond what went in, by mass: nobody knows from where, and it may be in any of its outputs.
     fn gained(&self, question: &Question<'_>, run: &RunSettlement) -> Ratio {
-        *self.gained.borrow_mut().entry(run.run).or_insert_with(|| {
-            let gained = match question.settler().run_balance(run, &|batch| question.cow(batch)) {
-                RunBalance::Gained(value, unit) => Some((value, unit)),
-                RunBalance::InProcess(rest, unit) if rest.is_negative() => Some((rest.neg(), unit)),
-                _ => None,
-            };
-            let mass = gained.and_then(|(value, unit)| value.mul(same_dimension(unit, Unit::KILOGRAM)?));
-            mass.unwrap_or(Ratio::ZERO)
-        })
+        let known = |batch| question.cow(batch);
+        *self.gained.borrow_mut().entry(run.run).or_insert_with(|| question.settler().run_excess(run, &known))
     }
 
     /// By mass: at most the suspect matter that went in, at least what clean inputs, and what the run gained, cannot
@@ -518,9 +516,13 @@ impl Contents {
         let settler = question.settler();
         let told = question.run(run);
         let output = told.outputs.iter().find(|leg| Some(leg.flow) == flow.stated)?;
-        let connected = told.inputs.iter().filter(|input| told.connects(input, output));
-        let (inside, total) = self.put_in(question, connected)?;
-        let total = total.add(self.gained(question, &told))?;
+        let connected: Vec<&RunLeg> = told.inputs.iter().filter(|input| told.connects(input, output)).collect();
+        let (inside, total) = self.put_in(question, connected.iter().copied())?;
+        let more = match connected.len() < told.inputs.len() {
+            true => crowded(question, &told, &connected, total).unwrap_or(value),
+            false => Ratio::ZERO,
+        };
+        let total = total.add(self.gained(question, &told).max(more))?;
         let mass = settler.convert(settled.batch, settled.measure.base, Unit::KILOGRAM)?;
         inside.out_of(total, value.mul(mass)?)?.scaled(Ratio::ONE.div(mass)?)
     }
@@ -659,4 +661,18 @@ fn named(question: &Question<'_>, batch: BatchIx, flow: &Settled) -> (String, u1
     let book = question.book();
     let leg = flow.stated.map_or(0, |stated| book.stated(stated).leg);
     (book.event_id_text(flow.fact).to_owned(), leg, book.batch(batch).to_string())
+}
+
+/// How much more came out of a run than went in, of outputs that only some of its inputs reach: pairs that were told
+/// leave room for nothing else, and so it is of nobody knows what. `None` where that is too much to look at.
+fn crowded(question: &Question<'_>, run: &RunSettlement, connected: &[&RunLeg], total: Ratio) -> Option<Ratio> {
+    const PAIRS_MAX: usize = 100_000;
+    if run.inputs.len() * run.outputs.len() > PAIRS_MAX {
+        return None;
+    }
+    let is_among = |input: &RunLeg| connected.iter().any(|leg| leg.flow == input.flow);
+    let fed_alone = |output: &&RunLeg| run.inputs.iter().all(|input| !run.connects(input, output) || is_among(input));
+    let mass = |output: &RunLeg| question.settler().leg_mass(output, &|batch| question.cow(batch));
+    let mut out = run.outputs.iter().filter(fed_alone).filter_map(mass);
+    Some(out.try_fold(Ratio::ZERO, Ratio::add)?.sub(total)?.max(Ratio::ZERO))
 }

@@ -1,5 +1,6 @@
 //! Recall scope: what must come back, how certain that is, how much of it, and why.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use lotline_domain::book::{BatchIx, PlaceIx, PlaceKind, RunIx};
@@ -182,7 +183,11 @@ impl Asker<'_, '_> {
             unknown: unknown || received.is_some_and(|known| known.unknown),
             ever: at_party.then(|| amount(&settled, ever)),
             net: at_party.then(|| amount(&settled, net)),
-            content: self.contents.of_slice(question, (batch, place), tier),
+            content: match slice {
+                Some(_) => self.contents.of_slice(question, (batch, place), tier),
+                // What lies there loose is not affected: what arrived was in containers.
+                None => Content::none(settled.measure.base),
+            },
             why,
             cleared_at,
         })
@@ -345,10 +350,12 @@ impl Asker<'_, '_> {
             let left = crate::on_hand::slices_of(self.question, batch).into_iter().find(|row| row.slice == place);
             if let Some(left) = left {
                 let inside = self.of_fills(batch, &row, &mixed, mixed.layers.iter().copied());
-                // Less what records took out of it by its name beyond what was there.
-                let content = match inside.quantity == left.amount {
-                    true => inside.content,
-                    false => inside.content.within(inside.quantity, left.amount),
+                let content = match inside.quantity.value.cmp(&left.amount.value) {
+                    Ordering::Equal => inside.content,
+                    // Less what records took out of it by its name beyond what was there.
+                    Ordering::Greater => inside.content.within(inside.quantity, left.amount),
+                    // The model has no part of a fill whose quantity does not convert.
+                    Ordering::Less => Content::up_to(left.amount.value, left.amount.unit),
                 };
                 rows.push(ScopeRow { state: State::InVessel, quantity: left.amount, content, ..row.clone() });
             }

@@ -41,6 +41,7 @@ mod handler_intents;
 mod handler_overdraw;
 mod handler_plant;
 mod laws;
+mod laws_contents;
 mod ledger_basics;
 mod ledger_crash;
 mod ledger_damage;

@@ -252,6 +252,31 @@ impl Settler<'_> {
         RunBalance::NotComparable
     }
 
+    /// How many kilograms came out of a run, losses included, beyond what went in, as far as quantities are known by mass;
+    /// zero where that is nothing, or not all that went in is known.
+    pub fn run_excess<'s>(
+        &self,
+        run: &RunSettlement,
+        settlement: &impl Fn(BatchIx) -> std::borrow::Cow<'s, Settlement>,
+    ) -> Ratio {
+        let mass = |leg: &RunLeg| self.leg_mass(leg, settlement);
+        let lost = run.losses.iter().filter_map(|(_, stated, _)| {
+            Ratio::from_decimal(stated.value()).mul(same_dimension(stated.unit(), Unit::KILOGRAM)?)
+        });
+        let inputs = run.inputs.iter().try_fold(Ratio::ZERO, |sum, leg| sum.add(mass(leg)?));
+        let outputs = run.outputs.iter().filter_map(mass).chain(lost).try_fold(Ratio::ZERO, Ratio::add);
+        inputs.zip(outputs).and_then(|(inputs, outputs)| outputs.sub(inputs)).unwrap_or(Ratio::ZERO).max(Ratio::ZERO)
+    }
+
+    /// How many kilograms a leg of a run has, where that is known.
+    pub fn leg_mass<'s>(
+        &self,
+        leg: &RunLeg,
+        settlement: &impl Fn(BatchIx) -> std::borrow::Cow<'s, Settlement>,
+    ) -> Option<Ratio> {
+        self.leg_amount(leg, Unit::KILOGRAM, settlement)
+    }
+
     fn leg_amount<'s>(
         &self,
         leg: &RunLeg,

@@ -90,10 +90,14 @@ impl Part {
         })
     }
 
-    /// What of so much out of a mixed whole: at least what the clean rest cannot make up.
+    /// What of so much out of a mixed whole: at least what the clean rest cannot make up. What is more than the whole is of
+    /// nobody knows what, and so may be all of it.
     pub(super) fn out_of(self, total: Ratio, out: Ratio) -> Option<Self> {
         let max = out.min(self.max);
-        let min = less(out, less(total, self.min, false)?, true)?.max(Ratio::ZERO).min(max);
+        let min = match out > total {
+            true => Ratio::ZERO,
+            false => less(out, less(total, self.min, false)?, true)?.max(Ratio::ZERO).min(max),
+        };
         let expected = self.expected.and_then(|expected| share_of(expected, out, total.max(out)));
         Some(Self { min, expected, max }.in_order())
     }
