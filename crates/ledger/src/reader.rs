@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::chain::Head;
-use crate::error::{Damage, DamageKind, OpenError, ReadError};
+use crate::error::{Damage, DamageKind, Failure, OpenError, ReadError};
 use crate::files;
 use crate::frame::{Event, Frame, FrameError};
 use crate::head::HeadFile;
@@ -43,7 +43,10 @@ impl Reader {
     pub fn open(storage: Arc<dyn Storage>, dir: impl AsRef<Path>) -> Result<Self, OpenError> {
         let dir = dir.as_ref();
         let Some(head_file) = HeadFile::open(&*storage, dir, Access::Read)? else {
-            let names = storage.list(dir).unwrap_or_default();
+            let names = match storage.list(dir) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+                other => other.map_err(Failure::of("list", dir))?,
+            };
             return Err(recovery::without_head(&*storage, dir, &names));
         };
         let slot = head_file.best()?;

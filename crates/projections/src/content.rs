@@ -518,13 +518,14 @@ impl Contents {
         let output = told.outputs.iter().find(|leg| Some(leg.flow) == flow.stated)?;
         let connected: Vec<&RunLeg> = told.inputs.iter().filter(|input| told.connects(input, output)).collect();
         let (inside, total) = self.put_in(question, connected.iter().copied())?;
+        let mass = settler.convert(settled.batch, settled.measure.base, Unit::KILOGRAM)?;
+        let out = value.mul(mass)?;
         let more = match connected.len() < told.inputs.len() {
-            true => crowded(question, &told, &connected, total).unwrap_or(value),
+            true => crowded(question, &told, &connected, total).unwrap_or(out),
             false => Ratio::ZERO,
         };
         let total = total.add(self.gained(question, &told).max(more))?;
-        let mass = settler.convert(settled.batch, settled.measure.base, Unit::KILOGRAM)?;
-        inside.out_of(total, value.mul(mass)?)?.scaled(Ratio::ONE.div(mass)?)
+        inside.out_of(total, out)?.scaled(Ratio::ONE.div(mass)?)
     }
 
     /// The mix model's parts, exact; what a later fill paid is [0, all].
